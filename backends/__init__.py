@@ -1,0 +1,1 @@
+"""Storage services: the plugin contract, its errors, its test suite, and one file per service."""

@@ -1,0 +1,42 @@
+"""What the command-line modules of all folders share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from messaging.connect import connect
+from messaging.engine import Engine
+from messaging.errors import UserError
+from messaging.settings import Settings, load
+
+
+class SpokenGroup(click.Group):
+    """A group of commands whose `UserError`s become one sentence on standard error and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            spoken = click.ClickException(str(error))
+            spoken.exit_code = error.exit_code
+            raise spoken from error
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """The settings of this process, read on first use (so that ``--help`` works with wrong ones)."""
+    root = ctx.find_root()
+    state = cast("dict[str, Any]", root.ensure_object(dict))
+    if "settings" not in state:
+        env_file = root.params.get("env_file")
+        state["settings"] = load(os.environ, Path(env_file) if env_file else None)
+    return cast("Settings", state["settings"])
+
+
+def engine_of(settings: Settings) -> Engine:
+    """The engine that the settings name."""
+    return connect(settings.broker_url.get_secret_value(), settings.topology)

@@ -1,0 +1,240 @@
+"""The three messages, as CloudEvents 1.0 in structured mode (``application/cloudevents+json``).
+
+Source of the envelope's rules: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
+
+A message carries no file bytes and no credentials: it says where the results lie (a claim check). Fields that are
+not known are ignored, so that an older consumer reads a newer producer's message; a breaking change is a new version
+in ``type``, and consumers set a version that they do not know aside unchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID, uuid4
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+CONTENT_TYPE = "application/cloudevents+json"
+LOG_TAIL_CHARACTERS = 4000
+
+Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+OneLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Recipient = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^\s@<>,;:\"\\]+@[^\s@<>,;:\"\\]+$")]
+Scalar = str | int | float | bool | None
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class InvalidMessage(ValueError):
+    """The bytes are no message of a kind and version known here; the text says why in one sentence."""
+
+
+class Lane(StrEnum):
+    """Which queue an event waits in, so that a study of 10,000 runs does not stop everybody else."""
+
+    SINGLE = "single"
+    CAMPAIGN = "campaign"
+
+
+class Outcome(StrEnum):
+    """How the simulation ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Results(_Part):
+    """Where the results lie: a ``file:`` URL or an fsspec URL of a folder, and which of its files are meant."""
+
+    location: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[a-z][a-z0-9+.-]*:")]
+    include: tuple[Pattern, ...] = Field(default=(), max_length=100)
+    exclude: tuple[Pattern, ...] = Field(default=(), max_length=100)
+
+
+class Campaign(_Part):
+    """The parameter study that a run belongs to."""
+
+    id: Identifier
+    parameters: dict[Identifier, Scalar] = Field(default_factory=dict, max_length=200)
+    runs: int | None = Field(default=None, ge=1, description="Number of runs of the whole study, where known.")
+
+
+class Completed(_Part):
+    """A simulation has ended; its results wait to be collected."""
+
+    simulation_id: Identifier
+    title: OneLine = ""
+    simulator: OneLine = ""
+    configuration: dict[Identifier, Scalar] = Field(default_factory=dict, max_length=200)
+    outcome: Outcome = Outcome.SUCCEEDED
+    exit_code: int | None = None
+    started: AwareDatetime | None = None
+    finished: AwareDatetime | None = None
+    host: OneLine = ""
+    log_tail: Annotated[str, StringConstraints(max_length=LOG_TAIL_CHARACTERS)] = ""
+    results: Results
+    backend: Identifier
+    fallback_backends: tuple[Identifier, ...] = Field(default=(), max_length=10)
+    recipients: tuple[Recipient, ...] = Field(min_length=1, max_length=100)
+    campaign: Campaign | None = None
+    labels: dict[Identifier, OneLine] = Field(default_factory=dict, max_length=50)
+
+    @property
+    def lane(self) -> Lane:
+        """The queue this event belongs to."""
+        return Lane.CAMPAIGN if self.campaign else Lane.SINGLE
+
+
+class Statistic(_Part):
+    """One key statistic of a run, as text ready to be shown."""
+
+    name: OneLine
+    value: OneLine
+
+
+class LinkReady(_Part):
+    """The archive is stored and can be fetched."""
+
+    delivery_id: UUID
+    link: str
+    expires: AwareDatetime | None = Field(description="When the link really ends; null: it does not.")
+    archive: str
+    size: int = Field(ge=0, description="Bytes.")
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    statistics: tuple[Statistic, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Failed(_Part):
+    """The delivery ended without a link; a person is told."""
+
+    delivery_id: UUID
+    stage: str
+    reason: str = Field(description="One sentence that a researcher understands.")
+    log_tail: str = ""
+    next_step: str = Field(default="", description="What happens next, or what can be done.")
+
+
+class _Envelope(_Part):
+    specversion: Literal["1.0"] = "1.0"
+    id: UUID
+    source: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    time: AwareDatetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    subject: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """The body as it is published: UTF-8 JSON."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class SimulationCompleted(_Envelope):
+    """``simulation.completed``; its id is the idempotency key of the whole delivery."""
+
+    type: Literal["simcourier.simulation.completed.v1"] = "simcourier.simulation.completed.v1"
+    data: Completed
+
+    @classmethod
+    def of(cls, data: Completed, *, source: str, time: datetime, event_id: UUID | None = None) -> Self:
+        """Wrap ``data`` as a new event (``event_id``: give one to publish the same event again)."""
+        return cls(id=event_id or uuid4(), source=source, time=time, subject=data.simulation_id, data=data)
+
+    @property
+    def routing_key(self) -> str:
+        """Where the event is routed: by lane."""
+        return f"simulation.completed.{self.data.lane}"
+
+
+class LinkReadyMessage(_Envelope):
+    """``link.ready``: a delivery has a link; wakes the email sender."""
+
+    type: Literal["simcourier.link.ready.v1"] = "simcourier.link.ready.v1"
+    data: LinkReady
+
+    @property
+    def routing_key(self) -> str:
+        """Where the message is routed: to the email sender."""
+        return "link.ready"
+
+
+class DeliveryFailedMessage(_Envelope):
+    """``delivery.failed``: a delivery ended without a link; wakes the email sender."""
+
+    type: Literal["simcourier.delivery.failed.v1"] = "simcourier.delivery.failed.v1"
+    data: Failed
+
+    @property
+    def routing_key(self) -> str:
+        """Where the message is routed: to the email sender."""
+        return "delivery.failed"
+
+
+Message = SimulationCompleted | LinkReadyMessage | DeliveryFailedMessage
+KINDS: dict[str, type[Message]] = {
+    kind.model_fields["type"].default: kind for kind in (SimulationCompleted, LinkReadyMessage, DeliveryFailedMessage)
+}
+
+
+def parse(body: bytes) -> Message:
+    """Read a message.
+
+    Raises:
+        InvalidMessage: no JSON, no CloudEvent, a type or version not known here, or a field that is wrong.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidMessage(f"The body is no JSON: {error}.") from error
+    if not isinstance(document, dict) or "specversion" not in document:
+        raise InvalidMessage("The body is no CloudEvent: a JSON object with 'specversion' is expected.")
+    kind = KINDS.get(str(document.get("type")))
+    if kind is None:
+        raise InvalidMessage(f"The type {document.get('type')!r} is not known here; known are {', '.join(KINDS)}.")
+    try:
+        # A type whose version is known holds what its model says; unknown fields are ignored by the models.
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidMessage(describe(error)) from error
+
+
+def parse_event(body: bytes) -> SimulationCompleted:
+    """Read a message that must be a ``simulation.completed``.
+
+    Raises:
+        InvalidMessage: it is none, or none that can be read.
+    """
+    message = parse(body)
+    if not isinstance(message, SimulationCompleted):
+        raise InvalidMessage(f"A simulation.completed event is expected here, not {message.type}.")
+    return message
+
+
+def describe(error: ValidationError) -> str:
+    """The first thing that is wrong, as one sentence that names the field; never the value of it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the message"
+    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{field}: {first['msg']}.{more}"
+
+
+def digest(body: bytes) -> str:
+    """SHA-256 (hex) of the JSON document, whatever its white space and order of keys.
+
+    Two bodies with one event id are the same event exactly if their digests agree.
+    """
+    document = json.loads(body)
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """JSON Schema (2020-12) of each message, by type."""
+    return {name: kind.model_json_schema(mode="validation") for name, kind in KINDS.items()}

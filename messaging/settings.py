@@ -1,0 +1,203 @@
+"""All settings of a process, read once from the environment into one frozen object.
+
+Each setting is a variable ``SIMCOURIER_<NAME>``; ``SIMCOURIER_<NAME>_FILE`` names a file that holds the value
+instead, for secrets. A file given by ``--env-file`` (lines ``NAME=value``) is read first; the environment wins.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from messaging.errors import UserError
+from messaging.topology import Topology
+
+PREFIX = "SIMCOURIER_"
+
+
+class WrongSetting(UserError):
+    """A setting is missing or malformed; the text names the variable and says what to do."""
+
+    exit_code = 2
+
+
+def _words(value: object) -> object:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+
+class Settings(BaseModel):
+    """The settings; each field's description is its documentation (a test holds docs/settings.md against it)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    data_dir: Path = Field(description="Folder for everything this machine keeps.")
+    broker_url: SecretStr = Field(description="`sqlite:///FILE` (one machine) or `amqp[s]://USER:PASSWORD@HOST/VHOST`.")
+    broker_prefix: str = Field(
+        default="simcourier",
+        pattern=r"^[a-z][a-z0-9_-]{0,40}$",
+        description="First part of every exchange's and queue's name, for two installations on one broker.",
+    )
+    database_url: SecretStr = Field(
+        description="The ledger: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`."
+    )
+    email_url: SecretStr = Field(
+        description="`file:///FOLDER` (one .eml file per mail), or `smtp://`, `smtp+tls://`, `smtps://` with "
+        "`USER:PASSWORD@HOST:PORT`."
+    )
+    email_from: str = Field(description="Sender of the mails.")
+    operator_email: str = Field(default="", description="Who is told about what only an operator can mend.")
+    results_roots: Words = Field(
+        default=(),
+        description="Folders or URL prefixes, separated by commas, that results may come from. Must be set with a "
+        "RabbitMQ broker; with the embedded one, empty means: whatever this user can read.",
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Encrypts the definitions' secrets and signs sessions (32 characters or more). Made on first start "
+        "with a SQLite ledger (an owner-readable file); must be set with PostgreSQL.",
+    )
+    public_url: str = Field(default="http://127.0.0.1:8974", description="Address under which people reach the site.")
+    local_cloud_host: str = Field(default="127.0.0.1", description="Address that `local-cloud` listens on.")
+    local_cloud_port: int = Field(
+        default=8976, ge=0, le=65535, description="Port of `local-cloud`; 0 takes a free one."
+    )
+    local_cloud_public_url: str = Field(default="", description="Address in the links; empty: host and port above.")
+    concurrency: int = Field(default=1, ge=1, le=64, description="Deliveries a results worker works on at a time.")
+    lease_seconds: float = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        description="How long a claim holds without renewal; a dead worker's delivery waits this long.",
+    )
+    sweep_seconds: float = Field(default=10, gt=0, le=3600, description="How often overdue rows are looked for.")
+    overdue_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=86400,
+        description="How long past its time a row must be before the sweep wakes it again.",
+    )
+    grace_seconds: float = Field(
+        default=30,
+        ge=0,
+        le=3600,
+        description="On SIGTERM, how long running deliveries may finish before they are given back.",
+    )
+    max_wait_days: float = Field(default=14, gt=0, le=365, description="Nothing waits longer than this: then FAILED.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = dict(values)
+        folder = values.setdefault("data_dir", user_data_path("simcourier", appauthor=False))
+        folder = values["data_dir"] = Path(folder).expanduser().absolute()
+        values.setdefault("broker_url", f"sqlite:///{folder}/broker.db")
+        values.setdefault("database_url", f"sqlite:///{folder}/simcourier.db")
+        values.setdefault("email_url", f"file://{folder}/mail")
+        values.setdefault("email_from", f"{_user()}@{socket.gethostname()}")
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        _expect_scheme("broker_url", self.broker_url, ("sqlite", "amqp", "amqps"))
+        _expect_scheme("database_url", self.database_url, ("sqlite", "postgresql", "postgres"))
+        _expect_scheme("email_url", self.email_url, ("file", "smtp", "smtp+tls", "smtps"))
+        return self
+
+    @property
+    def topology(self) -> Topology:
+        """Names of exchanges and queues."""
+        return Topology(prefix=self.broker_prefix)
+
+    @property
+    def embedded_broker(self) -> bool:
+        """True if the broker is a file on this machine."""
+        return self.broker_url.get_secret_value().startswith("sqlite:")
+
+    @property
+    def embedded_ledger(self) -> bool:
+        """True if the ledger is a file on this machine."""
+        return self.database_url.get_secret_value().startswith("sqlite:")
+
+
+def load(environ: Mapping[str, str], env_file: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Raises:
+        WrongSetting: a variable is malformed, unknown, or names a file that cannot be read.
+    """
+    variables = {**(_read_env_file(env_file) if env_file else {}), **environ}
+    values: dict[str, str] = {}
+    for field in Settings.model_fields:
+        name = PREFIX + field.upper()
+        file = variables.get(f"{name}_FILE")
+        if file and name in variables:
+            raise WrongSetting(f"Both {name} and {name}_FILE are set; keep one of them.")
+        if file:
+            values[field] = _read(Path(file), f"{name}_FILE").strip()
+        elif variables.get(name, "").strip():
+            values[field] = variables[name]
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        variable = PREFIX + str(first["loc"][0]).upper() + ": " if first["loc"] else ""
+        raise WrongSetting(f"{variable}{first['msg'].removeprefix('Value error, ')}.") from None
+
+
+def require_roots(settings: Settings) -> None:
+    """Refuse to work off events of a shared broker without knowing where results may come from.
+
+    Raises:
+        WrongSetting: RabbitMQ is used and no root is set.
+    """
+    if not settings.embedded_broker and not settings.results_roots:
+        raise WrongSetting(
+            "SIMCOURIER_RESULTS_ROOTS must be set with a RabbitMQ broker: the folders that results may come from, "
+            "separated by commas."
+        )
+
+
+def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None:
+    try:
+        scheme = urlsplit(url.get_secret_value()).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in schemes:
+        raise ValueError(f"{PREFIX}{field.upper()} must begin with one of {', '.join(f'{s}:' for s in schemes)}")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user need not have a name
+        return "simcourier"
+
+
+def _read(path: Path, variable: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongSetting(f"{variable}: {path} cannot be read ({error}).") from error
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for number, line in enumerate(_read(path, "--env-file").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.removeprefix("export ").partition("=")
+        if not equals:
+            raise WrongSetting(f"{path}, line {number}: NAME=value is expected.")
+        values[name.strip()] = value.strip().strip("'\"")
+    return values

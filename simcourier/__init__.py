@@ -1,0 +1,36 @@
+"""SimCourier's public face.
+
+Simulators write ``from simcourier import publish``, plugin authors ``from simcourier.plugins import Backend``; the
+component packages behind it (``messaging``, ``producer``, ...) may be rearranged at any time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simcourier._version import __version__
+
+if TYPE_CHECKING:
+    from producer import Producer, Published, publish
+
+__all__ = ["Producer", "Published", "__version__", "publish"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"Producer", "Published", "publish"}:
+        return getattr(_ours("producer"), name)
+    raise AttributeError(f"module 'simcourier' has no attribute {name!r}")
+
+
+def _ours(package: str) -> Any:
+    """Import a component and make sure that it is ours: its name is a plain word that another file may bear."""
+    module = import_module(package)
+    found = Path(module.__file__ or "?").resolve()
+    expected = Path(__file__).resolve().parent.parent / package
+    if found.parent != expected:
+        raise ImportError(
+            f"SimCourier's package '{package}' is hidden by {found}. Rename that file, or start Python elsewhere."
+        )
+    return module

@@ -1,0 +1,5 @@
+"""``python -m simcourier``."""
+
+from simcourier.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""The front door: mounts each folder's commands by dotted name and imports a folder only when its command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import click
+
+from messaging.cli import SpokenGroup
+from simcourier._version import __version__
+
+# Name, in the order of a result's way, to "module:command" and the line shown by --help.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("simcourier.demo:demo", "One sample run, from event to mail, on this machine."),
+    "up": ("simcourier.up:up", "Run everything on this machine until Ctrl-C."),
+    "publish": ("producer.commands:publish", "Tell that a simulation has ended and where its results lie."),
+    "spool": ("producer.commands:spool", "Events that wait on this machine for the broker."),
+    "worker": ("consumer.commands:worker", "Results worker, recorder and sweep."),
+    "email-sender": ("consumer.commands:email_sender", "Mail the links."),
+    "local-cloud": ("local_cloud.commands:main", "The storage server."),
+    "web": ("ledger.commands:web", "The site: Django admin and JSON API."),
+    "manage": ("ledger.commands:manage", "Django's own commands (migrate, createsuperuser, ...)."),
+    "where": ("ledger.commands:where", "Where is my result?"),
+    "deliveries": ("ledger.commands:deliveries", "List and show deliveries; retry and cancel them."),
+    "dead": ("ledger.commands:dead", "Messages that were set aside."),
+    "backends": ("ledger.commands:backends", "Definitions of storage backends."),
+    "schema": ("messaging.commands:schema", "Print the JSON Schemas of the messages."),
+}
+
+
+class FrontDoor(SpokenGroup):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of a result's way."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command.
+
+        Raises:
+            click.ClickException: its folder's dependencies are not installed.
+        """
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        try:
+            command = getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"'simcourier {cmd_name}' needs the Python package {error.name}; "
+                "install it with: pip install 'simcourier[all]'"
+            ) from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=FrontDoor, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="simcourier")
+@click.option("--env-file", type=click.Path(dir_okay=False), help="Read settings (NAME=value lines) from this file.")
+def main(env_file: str | None) -> None:
+    r"""Carries simulation results from the end of a run to the researcher's inbox.
+
+    \b
+    Example:
+      simcourier publish results/ --to anna@example.org --backend local --title "rho = 0.8"
+    """
+    del env_file  # read by messaging.cli.settings_of
