@@ -22,9 +22,8 @@ class SpokenGroup(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            spoken = click.ClickException(str(error))
-            spoken.exit_code = error.exit_code
-            raise spoken from error
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
 
 
 def settings_of(ctx: click.Context) -> Settings:

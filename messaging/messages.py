@@ -11,20 +11,47 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 CONTENT_TYPE = "application/cloudevents+json"
 LOG_TAIL_CHARACTERS = 4000
 
-Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-OneLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Recipient = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^\s@<>,;:\"\\]+@[^\s@<>,;:\"\\]+$")]
-Scalar = str | int | float | bool | None
+# Identifiers, titles and addresses end up in mail headers, database columns and file names, none of which can hold
+# everything that Unicode calls a line break or a control character.
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+_RECIPIENT = r"^[^\s\x00-\x1f\x7f-\x9f@<>,;:\"\\]+@[^\s\x00-\x1f\x7f-\x9f@<>,;:\"\\]+$"
+_LOCATION = r"^[a-z][a-z0-9+.-]*:[^\x00-\x1f\x7f]*$"
+_EXPECTED = {
+    _ONE_LINE: "one line without control characters is expected",
+    _RECIPIENT: "a mail address such as anna@example.org is expected",
+    _LOCATION: "an address with a scheme is expected, such as file:///home/anna/results",
+}
+
+
+def _scalar(value: object) -> object:
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError("a text, a finite number, true, false or null is expected")
+
+
+Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_ONE_LINE)]
+OneLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_ONE_LINE)]
+Recipient = Annotated[str, StringConstraints(max_length=254, pattern=_RECIPIENT)]
+Scalar = Annotated[str | int | float | bool | None, BeforeValidator(_scalar)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
@@ -54,7 +81,7 @@ class _Part(BaseModel):
 class Results(_Part):
     """Where the results lie: a ``file:`` URL or an fsspec URL of a folder, and which of its files are meant."""
 
-    location: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[a-z][a-z0-9+.-]*:")]
+    location: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_LOCATION)]
     include: tuple[Pattern, ...] = Field(default=(), max_length=100)
     exclude: tuple[Pattern, ...] = Field(default=(), max_length=100)
 
@@ -105,7 +132,7 @@ class LinkReady(_Part):
 
     delivery_id: UUID
     link: str
-    expires: AwareDatetime | None = Field(description="When the link really ends; null: it does not.")
+    expires: AwareDatetime | None = Field(default=None, description="When the link really ends; null: it does not.")
     archive: str
     size: int = Field(ge=0, description="Bytes.")
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -126,7 +153,7 @@ class Failed(_Part):
 class _Envelope(_Part):
     specversion: Literal["1.0"] = "1.0"
     id: UUID
-    source: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    source: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_ONE_LINE)]
     time: AwareDatetime
     datacontenttype: Literal["application/json"] = "application/json"
     subject: str | None = None
@@ -197,7 +224,8 @@ def parse(body: bytes) -> Message:
         raise InvalidMessage("The body is no CloudEvent: a JSON object with 'specversion' is expected.")
     kind = KINDS.get(str(document.get("type")))
     if kind is None:
-        raise InvalidMessage(f"The type {document.get('type')!r} is not known here; known are {', '.join(KINDS)}.")
+        named = repr(document.get("type"))[:100]
+        raise InvalidMessage(f"The type {named} is not known here; known are {', '.join(KINDS)}.")
     try:
         # A type whose version is known holds what its model says; unknown fields are ignored by the models.
         return kind.model_validate_json(body)
@@ -221,8 +249,9 @@ def describe(error: ValidationError) -> str:
     """The first thing that is wrong, as one sentence that names the field; never the value of it."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "the message"
+    expected = _EXPECTED.get(first.get("ctx", {}).get("pattern", ""), first["msg"].removeprefix("Value error, "))
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{field}: {first['msg']}.{more}"
+    return f"{field}: {expected}.{more}"
 
 
 def digest(body: bytes) -> str:

@@ -1,0 +1,7 @@
+"""What a simulator host uses: the library, ``publish``, the spool, and an example simulator."""
+
+from producer.event import InvalidEvent
+from producer.publisher import Producer, Published, publish
+from producer.spool import SpoolError
+
+__all__ = ["InvalidEvent", "Producer", "Published", "SpoolError", "publish"]

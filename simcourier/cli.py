@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 
 import click
 
 from messaging.cli import SpokenGroup
+from simcourier import lifeline
 from simcourier._version import __version__
 
 # Name, in the order of a result's way, to "module:command" and the line shown by --help.
@@ -68,10 +70,11 @@ class FrontDoor(SpokenGroup):
 @click.version_option(__version__, prog_name="simcourier")
 @click.option("--env-file", type=click.Path(dir_okay=False), help="Read settings (NAME=value lines) from this file.")
 def main(env_file: str | None) -> None:
-    r"""Carries simulation results from the end of a run to the researcher's inbox.
+    """Carries simulation results from the end of a run to the researcher's inbox.
 
     \b
     Example:
       simcourier publish results/ --to anna@example.org --backend local --title "rho = 0.8"
     """
     del env_file  # read by messaging.cli.settings_of
+    lifeline.watch(os.environ)

@@ -1,0 +1,108 @@
+"""From a definition's identifier, token and config to a plugin's instance.
+
+Plugins are found by entry point (group ``simcourier.backends``), by their exact id, and imported on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+import requests
+from pydantic import BaseModel, ValidationError
+
+from backends.contract import Backend
+
+GROUP = "simcourier.backends"
+
+Part = Literal["id", "token", "config"]
+
+
+class WrongConfig(ValueError):
+    """A definition cannot be used as it stands; the text names the field, never its value.
+
+    Args:
+        part: which part of the definition is wrong.
+    """
+
+    def __init__(self, text: str, part: Part) -> None:
+        super().__init__(text)
+        self.part: Part = part
+
+
+def plugin_id(identifier: str) -> str:
+    """The plugin's id in a definition's identifier: what stands before the first hyphen (``seafile-bremen``)."""
+    return identifier.partition("-")[0]
+
+
+def plugin_ids() -> list[str]:
+    """The ids of all installed plugins."""
+    return sorted(entry_points(group=GROUP).names)
+
+
+def plugin(identifier: str) -> type[Backend[Any]]:
+    """The plugin class for a definition's identifier.
+
+    Raises:
+        WrongConfig: no plugin has this id, or it cannot be imported.
+    """
+    wanted = plugin_id(identifier)
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == wanted]
+    if not found:
+        raise WrongConfig(
+            f"There is no storage plugin '{wanted}'; installed are {', '.join(plugin_ids())}.",
+            "id",
+        )
+    try:
+        loaded = found[0].load()
+    except ImportError as error:
+        raise WrongConfig(f"The storage plugin '{wanted}' cannot be imported: {error}.", "id") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
+        raise WrongConfig(f"The entry point of the storage plugin '{wanted}' is no Backend.", "id")
+    return loaded
+
+
+def configure(
+    identifier: str, token: str, config: Mapping[str, Any], site: Mapping[str, Any] | None = None
+) -> BaseModel:
+    """Hold a definition against its plugin's model and return the validated configuration.
+
+    Args:
+        identifier: the definition's.
+        token: fills the plugin's `Backend.token_field` where ``config`` does not.
+        config: the definition's config.
+        site: site-wide values (``seafile_server``), by plugin id and field, for what is still missing.
+
+    Raises:
+        WrongConfig: something is wrong or missing.
+    """
+    chosen = plugin(identifier)
+    values = dict(config)
+    from_token = bool(token) and chosen.token_field not in values
+    if from_token:
+        values[chosen.token_field] = token
+    prefix = f"{plugin_id(identifier)}_"
+    for name, value in (site or {}).items():
+        if name.startswith(prefix) and value:
+            values.setdefault(name.removeprefix(prefix), value)
+    try:
+        return chosen.Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        about_token = field == chosen.token_field and (from_token or not config)
+        where = "Backend token" if about_token else f"Backend config, {field}" if field else "Backend config"
+        text = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise WrongConfig(f"{where}: {text}.", "token" if about_token else "config") from None
+
+
+def build(
+    identifier: str,
+    token: str,
+    config: Mapping[str, Any],
+    http: requests.Session,
+    site: Mapping[str, Any] | None = None,
+) -> Backend[Any]:
+    """The plugin's instance for a definition; arguments and errors as `configure`."""
+    return plugin(identifier)(configure(identifier, token, config, site), http)

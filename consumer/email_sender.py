@@ -1,0 +1,100 @@
+"""The email sender: one wake-up, every mail that is owed for its delivery."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+import structlog
+
+from consumer.decide import Attempt, Policy
+from consumer.loop import Ack, Bury, Later, Result
+from consumer.mail.render import Renderer
+from consumer.mail.transports import MailRefused, MailTransient, Transport
+from ledger.api import LedgerUnavailable, Notice, Notices, Superseded
+from messaging import faults
+from messaging.engine import Taken
+from messaging.messages import DeliveryFailedMessage, InvalidMessage, LinkReadyMessage, parse
+
+log = structlog.get_logger()
+
+LEDGER_AWAY_SECONDS = 5.0
+SHORTEST_WAIT = 0.5
+# RFC 5321, section 4.5.4.1: give up after four to five days.
+MAIL_PATIENCE_SECONDS = 5 * 24 * 3600.0
+
+
+class EmailSender:
+    """Handles the notifications' queue."""
+
+    def __init__(
+        self,
+        notices: Notices,
+        renderer: Renderer,
+        transport: Transport,
+        policy: Policy,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._notices = notices
+        self._renderer = renderer
+        self._transport = transport
+        self._policy = policy
+        self._clock = clock
+
+    def handle(self, taken: Taken) -> Result:
+        """Send every mail of this delivery that is due."""
+        try:
+            message = parse(taken.body)
+            if not isinstance(message, LinkReadyMessage | DeliveryFailedMessage):
+                return Result(Bury(f"A link.ready or delivery.failed is expected here, not {message.type}."))
+            return self._send_all(message.data.delivery_id)
+        except InvalidMessage as error:
+            return Result(Bury(str(error)))
+        except LedgerUnavailable as error:
+            log.warning("ledger.unavailable", error=str(error))
+            return Result(Later(LEDGER_AWAY_SECONDS))
+
+    def _send_all(self, delivery_id: UUID) -> Result:
+        structlog.contextvars.bind_contextvars(delivery_id=str(delivery_id))
+        while notice := self._notices.claim_next(delivery_id):
+            faults.point("mail.claimed")
+            self._send(notice)
+        next_in = self._notices.seconds_to_next(delivery_id)
+        return Result(Ack() if next_in is None else Later(max(SHORTEST_WAIT, next_in)))
+
+    def _send(self, notice: Notice) -> None:
+        facts = {"notification_id": str(notice.id), "kind": str(notice.kind)}
+        try:
+            mail = self._renderer.render(notice, self._clock())
+        except Exception:  # our bug: the row says so, and the other mails of this delivery go on
+            log.exception("mail.bug", **facts)
+            self._postpone(notice, "An error inside SimCourier; the operator finds it in the email sender's log.")
+            return
+        try:
+            self._transport.send(notice.id, mail, partial(self._notices.data_starts, notice))
+        except MailTransient as error:
+            self._postpone(notice, str(error))
+        except (OSError, smtplib.SMTPException) as error:  # lost after DATA: whoever claims it next counts that
+            log.error("mail.uncertain", **facts, error=str(error) or type(error).__name__)
+        except MailRefused as error:
+            self._notices.fail(notice, str(error))
+            log.error("mail.refused", **facts, error=str(error))
+        except Superseded:
+            log.warning("mail.superseded", **facts)
+        else:
+            faults.point("mail.sent")
+            self._notices.sent(notice)
+            log.info("mail.sent", **facts, attempt=notice.attempts + 1, uncertain=notice.uncertain)
+
+    def _postpone(self, notice: Notice, reason: str) -> None:
+        attempt = Attempt(notice.attempts, notice.trouble_seconds)
+        if attempt.trouble_seconds >= self._policy.patience:
+            self._notices.fail(notice, reason)
+            log.error("mail.given_up", notification_id=str(notice.id), error=reason)
+            return
+        delay = self._policy.delay(attempt)
+        self._notices.postpone(notice, delay, reason)
+        log.warning("mail.postponed", notification_id=str(notice.id), error=reason, seconds=round(delay, 1))

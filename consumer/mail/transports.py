@@ -1,0 +1,153 @@
+"""How a mail is sent: by SMTP, or as a file for a machine without a mail server."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+from messaging import faults
+
+TEMPORARY = range(400, 500)
+
+
+class MailTransient(Exception):
+    """The mail server did not take it now; nothing was sent."""
+
+
+class MailRefused(Exception):
+    """The mail server will never take it for this recipient."""
+
+
+class Transport(ABC):
+    """Sends one mail to one recipient."""
+
+    @abstractmethod
+    def send(self, notification_id: UUID, mail: EmailMessage, data_starts: Callable[[], None]) -> None:
+        """Send it.
+
+        Args:
+            notification_id: what it is for; a mail sent again for the same one may replace the first.
+            mail: From and To are taken from its headers.
+            data_starts: called right before the moment after which a crash leaves it unknown whether it was sent.
+
+        Raises:
+            MailTransient: it was not sent; it may work later.
+            MailRefused: it was not sent and will not be.
+        """
+
+
+def transport(url: str, timeout: float) -> Transport:
+    """The transport that ``SIMCOURIER_EMAIL_URL`` names (see `messaging.settings`); ``timeout``: seconds per answer."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return FileTransport(Path(unquote(parts.path)))
+    return SmtpTransport(
+        host=parts.hostname or "localhost",
+        port=parts.port or {"smtp": 25, "smtp+tls": 587, "smtps": 465}[parts.scheme],
+        security=parts.scheme,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        timeout=timeout,
+    )
+
+
+class FileTransport(Transport):
+    """Writes each mail to a file named after its notification: sent again, it replaces itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def send(self, notification_id: UUID, mail: EmailMessage, data_starts: Callable[[], None]) -> None:
+        """Write the mail, durably."""
+        data_starts()
+        faults.point("mail.data")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = self._folder / f".{notification_id}.part"
+            with part.open("wb") as stream:
+                stream.write(mail.as_bytes(policy=SMTP_POLICY))
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(self._folder / f"{notification_id}.eml")
+        except OSError as error:
+            raise MailTransient(f"The mail cannot be written to {self._folder} ({error.strerror}).") from error
+
+
+class SmtpTransport(Transport):
+    """Speaks SMTP (RFC 5321), a connection per mail."""
+
+    def __init__(self, *, host: str, port: int, security: str, user: str, password: str, timeout: float) -> None:
+        self._host = host
+        self._port = port
+        self._security = security
+        self._user = user
+        self._password = password
+        self._timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"SmtpTransport({self._security}://{self._host}:{self._port})"
+
+    def send(self, notification_id: UUID, mail: EmailMessage, data_starts: Callable[[], None]) -> None:
+        """Send it. An answer of 4xx, or none before DATA, is transient; 5xx is a refusal of this mail.
+
+        Raises:
+            MailTransient, MailRefused: as the contract says.
+            OSError, smtplib.SMTPException: the connection was lost after DATA had begun, so nobody knows.
+        """
+        del notification_id
+        try:
+            server = self._connect()
+        except (OSError, smtplib.SMTPException) as error:
+            raise MailTransient(f"The mail server {self._host} cannot be used ({_short(error)}).") from error
+        with server:
+            self._envelope(server, str(mail["From"].addresses[0].addr_spec), str(mail["To"].addresses[0].addr_spec))
+            data_starts()
+            faults.point("mail.data")
+            code, answer = server.data(mail.as_bytes(policy=SMTP_POLICY))
+            faults.point("mail.accepted")
+            _expect(code, answer, "the mail")
+
+    def _connect(self) -> smtplib.SMTP:
+        tls = ssl.create_default_context()
+        if self._security == "smtps":
+            server: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout, context=tls)
+        else:
+            server = smtplib.SMTP(self._host, self._port, timeout=self._timeout)
+            if self._security == "smtp+tls":
+                server.starttls(context=tls)
+        if self._user:
+            server.login(self._user, self._password)
+        return server
+
+    def _envelope(self, server: smtplib.SMTP, sender: str, recipient: str) -> None:
+        try:
+            server.ehlo_or_helo_if_needed()
+            _expect(*server.mail(sender), "the sender")
+            _expect(*server.rcpt(recipient), "the recipient")
+        except (OSError, smtplib.SMTPException) as error:
+            raise MailTransient(f"The mail server {self._host} was lost ({_short(error)}).") from error
+
+
+def _expect(code: int, answer: bytes, what: str) -> None:
+    if 200 <= code < 300:  # noqa: PLR2004 - a positive completion reply, RFC 5321 section 4.2.1
+        return
+    text = f"The mail server did not accept {what}: {code} {answer.decode(errors='replace')}"
+    if code in TEMPORARY:
+        raise MailTransient(text)
+    raise MailRefused(text)
+
+
+def _short(error: Exception) -> str:
+    """What went wrong, without the server's repetition of what we sent it."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        answer = error.smtp_error
+        return f"{error.smtp_code} {answer.decode(errors='replace') if isinstance(answer, bytes) else answer}"
+    return str(error) or type(error).__name__

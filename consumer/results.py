@@ -1,0 +1,104 @@
+"""The results worker: one wake-up, from the claim to the settlement."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import structlog
+
+from consumer.decide import CRASH_LIMIT, Abandon, Attempt, Fail, Policy, Verdict, Wait, decide, is_ours
+from consumer.decide import GiveBack as HandBack
+from consumer.deliver import Workshop, deliver
+from consumer.lease import LeaseKeeper
+from consumer.loop import Ack, Bury, GiveBack, Later, Result
+from ledger.api import Claim, Ended, Held, LedgerUnavailable, OtherBody, Superseded, announcement
+from messaging import faults
+from messaging.engine import Taken
+from messaging.messages import InvalidMessage, parse_event
+
+log = structlog.get_logger()
+
+SHORTEST_WAIT = 0.5
+LEDGER_AWAY_SECONDS = 5.0
+SUPERSEDED_SECONDS = 30.0
+
+
+class ResultsWorker:
+    """Handles the wake-ups of both lanes."""
+
+    def __init__(self, workshop: Workshop, keeper: LeaseKeeper, policy: Policy) -> None:
+        self._workshop = workshop
+        self._deliveries = workshop.deliveries
+        self._keeper = keeper
+        self._policy = policy
+
+    def handle(self, taken: Taken) -> Result:
+        """Do what is to be done about this message and say how to settle it."""
+        try:
+            event = parse_event(taken.body)
+            structlog.contextvars.bind_contextvars(delivery_id=str(event.id))
+            claim = self._deliveries.claim(event, taken.body, taken.user_id)
+            faults.point("delivery.claimed")
+            match claim:
+                case Held(seconds):
+                    return Result(Later(max(SHORTEST_WAIT, seconds)))
+                case Ended(owed):
+                    told = announcement(event.id) if owed else None
+                    return Result(Ack(), publish=(told,) if told else (), after=partial(self._workshop.clear, event.id))
+            return self._work(claim)
+        except (InvalidMessage, OtherBody) as error:
+            log.error("message.invalid", error=str(error))
+            return Result(Bury(str(error)))
+        except LedgerUnavailable as error:
+            log.warning("ledger.unavailable", error=str(error))
+            return Result(Later(LEDGER_AWAY_SECONDS))
+
+    def _work(self, claim: Claim) -> Result:
+        started = time.monotonic()
+        with self._keeper.hold(claim) as hold:
+            try:
+                if claim.crashes >= CRASH_LIMIT:
+                    verdict: Verdict | None = Fail(
+                        f"{claim.crashes} workers in a row ended unexpectedly while they had it in work."
+                    )
+                else:
+                    deliver(self._workshop, hold)
+                    verdict = None
+            except LedgerUnavailable:
+                raise  # nothing can be written: the lease runs out, and the message comes back
+            except Exception as error:  # the one broad handler: whatever happens, the delivery gets a verdict
+                verdict = decide(error, Attempt(claim.attempts, claim.trouble_seconds), self._policy)
+                if is_ours(error):
+                    log.exception("delivery.bug")
+            try:
+                result = self._write(claim, verdict)
+            except Superseded:
+                result = self._write(claim, Abandon())
+        log.info(
+            "delivery.handled",
+            verdict=type(verdict).__name__ if verdict else "Deliver",
+            reason=getattr(verdict, "reason", None),
+            simulation_id=claim.event.data.simulation_id,
+            backend=claim.event.data.backend,
+            attempt=claim.attempts + 1,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return result
+
+    def _write(self, claim: Claim, verdict: Verdict | None) -> Result:
+        match verdict:
+            case Wait(delay, reason, counted):
+                self._deliveries.wait(claim, delay, reason, counted=counted)
+                return Result(Later(delay))
+            case HandBack():
+                self._deliveries.give_back(claim)
+                return Result(GiveBack())
+            case Abandon():
+                # Whoever took over has a wake-up of its own; this one looks later whether all went well.
+                return Result(Later(SUPERSEDED_SECONDS))
+            case Fail(reason):
+                self._deliveries.fail(claim, reason)
+                faults.point("delivery.failed")
+        told = announcement(claim.delivery_id)
+        return Result(Ack(), publish=(told,) if told else (), after=partial(self._workshop.clear, claim.delivery_id))

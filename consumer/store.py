@@ -1,0 +1,116 @@
+"""Sends an archive through a storage backend's plugin and gets its link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import requests
+
+from backends.contract import Backend
+from backends.errors import PermanentError, TransientError
+from backends.registry import WrongConfig, build
+from consumer.errors import NotNow, Undeliverable
+from consumer.lease import Hold
+from ledger.api import Definition, Deliveries, UnknownBackend, definition
+
+
+@dataclass(frozen=True, slots=True)
+class FileArchive:
+    """An archive that lies complete on this machine's disk (see `backends.contract.Archive`)."""
+
+    path: Path
+    name: str
+    key: str
+    size: int
+    sha256: str
+
+    def open(self, offset: int = 0) -> BinaryIO:
+        """A reader from byte ``offset`` on."""
+        stream = self.path.open("rb")
+        stream.seek(offset)
+        return stream
+
+
+class LedgerProgress:
+    """Keeps a plugin's checkpoint in the ledger, on the claim's fence (see `backends.contract.Progress`)."""
+
+    def __init__(self, deliveries: Deliveries, hold: Hold, checkpoint: Mapping[str, Any] | None) -> None:
+        self._deliveries = deliveries
+        self._hold = hold
+        self._checkpoint = checkpoint
+
+    @property
+    def checkpoint(self) -> Mapping[str, Any] | None:
+        """What was saved last."""
+        return self._checkpoint
+
+    def save(self, checkpoint: Mapping[str, Any], sent: int) -> None:
+        """Keep ``checkpoint``; raises `Superseded`, or `Interrupted` when this worker is being stopped."""
+        self._hold.ensure()
+        self._deliveries.checkpoint(self._hold.claim, checkpoint, sent)
+        self._checkpoint = checkpoint
+
+    def ensure(self) -> None:
+        """Ask the ledger itself: this is called right before committing."""
+        self._hold.ensure()
+        self._deliveries.ensure(self._hold.claim)
+
+
+def choose(wanted: str, fallbacks: tuple[str, ...]) -> Definition:
+    """The definition to store with: the one asked for, or the first fallback that can be used.
+
+    Raises:
+        Undeliverable: none of them exists and is active.
+        NotNow: those that exist are marked unhealthy.
+    """
+    problems: list[str] = []
+    unhealthy: list[Definition] = []
+    for identifier in (wanted, *fallbacks):
+        try:
+            candidate = definition(identifier)
+        except UnknownBackend as error:
+            problems.append(str(error))
+            continue
+        if not candidate.active:
+            problems.append(f"The storage backend '{identifier}' is not active.")
+        elif candidate.unhealthy_seconds > 0:
+            unhealthy.append(candidate)
+        else:
+            return candidate
+    if unhealthy:
+        first = min(unhealthy, key=lambda one: one.unhealthy_seconds)
+        raise NotNow(
+            f"The storage backend '{first.identifier}' cannot be used at present: {first.unhealthy_reason}",
+            first.unhealthy_seconds,
+        )
+    raise Undeliverable(" ".join(problems))
+
+
+def open_backend(chosen: Definition, http: requests.Session, site: Mapping[str, Any]) -> Backend[Any]:
+    """The plugin's instance for a definition.
+
+    Raises:
+        PermanentError: the definition is wrong; whoever wrote it must mend it.
+    """
+    try:
+        return build(chosen.identifier, chosen.token.get_secret_value(), chosen.config_values(), http, site)
+    except WrongConfig as error:
+        raise PermanentError(str(error), scope="backend") from error
+
+
+def session() -> requests.Session:
+    """An HTTP session that never follows the environment's proxies or netrc into giving credentials away."""
+    http = requests.Session()
+    http.trust_env = False
+    return http
+
+
+def translate(call: Callable[[], Any]) -> Any:
+    """Run a plugin's method; what `requests` raises past the plugin's own mapping may work later."""
+    try:
+        return call()
+    except requests.RequestException as error:
+        raise TransientError(f"The storage service did not answer as expected ({type(error).__name__}).") from error

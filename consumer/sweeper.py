@@ -1,0 +1,52 @@
+"""The sweep: wakes what is overdue, so that even a lost message loses nothing."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from consumer.stop import Stop
+from ledger.api import LedgerUnavailable, lock, overdue, stamp
+from messaging.engine import BrokerError, Engine
+
+log = structlog.get_logger()
+
+LOCK = "sweep"
+
+
+class Sweeper:
+    """Looks for overdue rows every ``period`` seconds; of several workers one at a time does so."""
+
+    def __init__(self, engine: Engine, worker: str, stop: Stop, period: float) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._stop = stop
+        self._period = period
+
+    def start(self) -> threading.Thread:
+        """Begin, in a thread of its own."""
+        thread = threading.Thread(target=self._run, name="sweep")
+        thread.start()
+        return thread
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._period):
+            try:
+                if lock(LOCK, self._worker, 3 * self._period):
+                    self.sweep()
+            except (LedgerUnavailable, BrokerError) as error:
+                log.warning("sweep.failed", error=str(error))
+            except Exception:  # the sweep is what mends everybody else's bugs: it must not end by its own
+                log.exception("sweep.bug")
+
+    def sweep(self) -> int:
+        """Wake every overdue row once; returns how many."""
+        rows = overdue()
+        if rows:
+            with self._engine.publisher() as publisher:
+                for row in rows:
+                    publisher.publish(row.wake_up)
+                    stamp(row.delivery_id)
+                    log.warning("delivery.overdue", delivery_id=str(row.delivery_id), state=row.state)
+        return len(rows)

@@ -1,0 +1,409 @@
+"""Moves of a delivery: each one a conditional update, and, once claimed, conditional on the claim's fence.
+
+Zero rows changed means that somebody else was first. Nothing here publishes; what has to be told is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Case, F, IntegerField, Q, QuerySet, When
+from django.db.models.functions import Coalesce, Now
+
+from backends.contract import Link, Stored
+from backends.errors import Superseded
+from ledger.models import Delivery, Notification, Placement
+from ledger.states import Kind, NoticeState, Stage, State, may_become
+from ledger.work import from_now, seconds, seconds_until, unit_of_work
+from messaging.messages import SimulationCompleted, digest, parse_event
+
+
+class OtherBody(Exception):
+    """The event's id is known with another body; an id is used once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a delivery, as long as its fence is the row's and its lease is renewed.
+
+    Args:
+        stored: what the service confirmed earlier, if this delivery came so far before; with ``stored_backend``.
+        attempts: counted failures in a row before this one.
+        trouble_seconds: since when it has been failing or waiting; 0 at the first try.
+        crashes: claims in a row that ended without outcome or progress.
+    """
+
+    delivery_id: UUID
+    fence: int
+    event: SimulationCompleted
+    attempts: int
+    trouble_seconds: float
+    crashes: int
+    generation: int
+    archive_name: str
+    archive_size: int | None
+    archive_sha256: str
+    warnings: tuple[str, ...]
+    checkpoint: Mapping[str, Any] | None
+    stored: Stored | None
+    stored_backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Not to be claimed before ``seconds`` have passed: a live lease, or WAITING before its time."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing is left to be done for the delivery itself; its notifications may still be ``owed``."""
+
+    owed: bool
+
+
+class Deliveries:
+    """A worker's access to the deliveries.
+
+    Args:
+        worker: who this is, for people.
+        lease: seconds that a claim holds without renewal.
+        overdue: seconds past its time after which the sweep wakes a row.
+    """
+
+    def __init__(self, worker: str, *, lease: float, overdue: float) -> None:
+        self.worker = worker
+        self.lease = lease
+        self.overdue = overdue
+
+    @unit_of_work
+    def record(self, event: SimulationCompleted, body: bytes, publisher: str | None) -> None:
+        """Write the delivery as RECEIVED unless it is there already.
+
+        Raises:
+            OtherBody: it is there with another body.
+        """
+        body_digest = digest(body)
+        data = event.data
+        Delivery.objects.bulk_create(
+            [
+                Delivery(
+                    id=event.id,
+                    body=body,
+                    body_digest=body_digest,
+                    publisher=publisher or "",
+                    lane=data.lane.value,
+                    simulation_id=data.simulation_id,
+                    title=data.title,
+                    campaign_id=data.campaign.id if data.campaign else "",
+                    backend=data.backend,
+                    received_at=Now(),
+                    wake_at=from_now(self.overdue),
+                    wake_seconds=self.overdue,
+                )
+            ],
+            ignore_conflicts=True,
+        )
+        if not Delivery.objects.filter(id=event.id, body_digest=body_digest).exists():
+            raise OtherBody(f"The event id {event.id} was used before with another body.")
+
+    @unit_of_work
+    def claim(self, event: SimulationCompleted, body: bytes, publisher: str | None) -> Claim | Held | Ended:
+        """Try to become the one who works on it; records it first if nobody has.
+
+        Raises:
+            OtherBody: as `record`.
+        """
+        body_digest = digest(body)
+        for _ in range(2):
+            if self._take(event.id, body_digest):
+                return self._claimed(event.id)
+            answer = self._why_not(event.id, body_digest)
+            if answer is not None:
+                return answer
+            self.record(event, body, publisher)
+        return Held(1.0)  # it changed under our eyes twice; look again
+
+    def _take(self, delivery_id: UUID, body_digest: str) -> bool:
+        free = (
+            Q(state=State.RECEIVED)
+            | Q(state=State.WAITING, waiting_until__lte=Now())
+            | Q(state=State.WORKING, lease_until__lt=Now())
+        )
+        changed = Delivery.objects.filter(free, id=delivery_id, body_digest=body_digest).update(
+            crashes=Case(
+                When(state=State.WORKING, then=F("crashes") + 1), default=F("crashes"), output_field=IntegerField()
+            ),
+            state=State.WORKING,
+            stage=Stage.COLLECTING,
+            fence=F("fence") + 1,
+            worker=self.worker,
+            started_at=Coalesce(F("started_at"), Now()),
+            waiting_until=None,
+            **self._lease(),
+        )
+        return changed == 1
+
+    def _why_not(self, delivery_id: UUID, body_digest: str) -> Held | Ended | None:
+        row = (
+            Delivery.objects.filter(id=delivery_id)
+            .annotate(lease_left=seconds_until("lease_until"), wait_left=seconds_until("waiting_until"))
+            .values("state", "body_digest", "lease_left", "wait_left")
+            .first()
+        )
+        if row is None:
+            return None
+        if row["body_digest"] != body_digest:
+            raise OtherBody(f"The event id {delivery_id} was used before with another body.")
+        if row["state"] == State.WORKING:
+            return Held(seconds(row["lease_left"]))
+        if row["state"] == State.WAITING:
+            return Held(seconds(row["wait_left"]))
+        if row["state"] == State.RECEIVED:
+            return Held(0)
+        return Ended(owed=owed(delivery_id))
+
+    def _claimed(self, delivery_id: UUID) -> Claim:
+        row = Delivery.objects.annotate(trouble=seconds_until("trouble_since")).get(id=delivery_id)
+        trouble = row.trouble
+        return Claim(
+            delivery_id=row.id,
+            fence=row.fence,
+            event=parse_event(bytes(row.body)),
+            attempts=row.attempts,
+            trouble_seconds=max(0.0, -trouble.total_seconds()) if trouble is not None else 0.0,
+            crashes=row.crashes,
+            generation=row.generation,
+            archive_name=row.archive_name,
+            archive_size=row.archive_size,
+            archive_sha256=row.archive_sha256,
+            warnings=tuple(row.warnings),
+            checkpoint=row.checkpoint,
+            stored=Stored.model_validate(row.stored) if row.stored else None,
+            stored_backend=row.stored_backend,
+        )
+
+    @unit_of_work
+    def renew(self, claim: Claim) -> bool:
+        """Prolong the lease; False: the fence is gone, stop at once."""
+        return self._mine(claim).update(**self._lease()) == 1
+
+    @unit_of_work
+    def ensure(self, claim: Claim) -> None:
+        """Raise `Superseded` if somebody else has taken over."""
+        if not self._mine(claim).filter(lease_until__gte=Now()).exists():
+            raise Superseded("another worker has taken over")
+
+    @unit_of_work
+    def enter(self, claim: Claim, stage: Stage) -> None:
+        """Write which stage is being worked on."""
+        self._write(claim, stage=stage)
+
+    @unit_of_work
+    def packed(self, claim: Claim, *, name: str, size: int, sha256: str, warnings: Sequence[str]) -> int:
+        """Write what the archive is; returns its generation, a new one if the bytes are not those of the last.
+
+        A new generation begins a new upload: checkpoint and confirmation of the old one are let go.
+        """
+        if claim.generation and (claim.archive_name, claim.archive_sha256) == (name, sha256):
+            return claim.generation
+        generation = claim.generation + 1
+        self._write(
+            claim,
+            generation=generation,
+            archive_name=name,
+            archive_size=size,
+            archive_sha256=sha256,
+            warnings=list(warnings),
+            checkpoint=None,
+            sent_bytes=0,
+            stored=None,
+            stored_backend="",
+            crashes=0,
+        )
+        return generation
+
+    @unit_of_work
+    def place(self, claim: Claim, *, backend: str, generation: int, key: str) -> Mapping[str, Any] | None:
+        """Write where the archive is about to be put, before the first byte goes there; returns the checkpoint.
+
+        A checkpoint belongs to one service: going to another one than the last time lets it go.
+        """
+        with transaction.atomic():
+            self._write(claim, stage=Stage.STORING)
+            places = Placement.objects.filter(delivery_id=claim.delivery_id, generation=generation)
+            last = places.order_by("-placed_at").first()
+            if last is not None and last.backend != backend:
+                self._write(claim, checkpoint=None, sent_bytes=0)
+            Placement.objects.update_or_create(
+                delivery_id=claim.delivery_id,
+                backend=backend,
+                generation=generation,
+                defaults={"key": key, "placed_at": Now()},
+            )
+            kept: Mapping[str, Any] | None = self._mine(claim).values_list("checkpoint", flat=True).get()
+        return kept
+
+    @unit_of_work
+    def checkpoint(self, claim: Claim, checkpoint: Mapping[str, Any], sent: int) -> None:
+        """Keep the plugin's checkpoint; more bytes than ever before are progress."""
+        self._write(
+            claim,
+            checkpoint=dict(checkpoint),
+            crashes=Case(When(sent_bytes__lt=sent, then=0), default=F("crashes"), output_field=IntegerField()),
+            sent_bytes=sent,
+        )
+
+    @unit_of_work
+    def stored(self, claim: Claim, *, backend: str, generation: int, stored: Stored) -> None:
+        """Write that the service has confirmed the archive."""
+        record = stored.model_dump(mode="json")
+        with transaction.atomic():
+            self._write(
+                claim,
+                stage=Stage.LINKING,
+                stored=record,
+                stored_backend=backend,
+                checkpoint=None,
+                sent_bytes=stored.size,
+                crashes=0,
+            )
+            Placement.objects.filter(delivery_id=claim.delivery_id, backend=backend, generation=generation).update(
+                stored=record
+            )
+
+    @unit_of_work
+    def finish(self, claim: Claim, link: Link, *, keep_days: int) -> None:
+        """Link, DELIVERED, and a PENDING notification per recipient, in one transaction."""
+        with transaction.atomic():
+            self._end(claim, State.DELIVERED, reason="", link=link.url, link_expires=link.expires, keep_days=keep_days)
+            self._owe(claim, Kind.DELIVERED)
+
+    @unit_of_work
+    def fail(self, claim: Claim, reason: str) -> None:
+        """FAILED, and a PENDING notification per recipient, in one transaction. The stage says where it failed."""
+        with transaction.atomic():
+            self._end(claim, State.FAILED, reason=reason)
+            self._owe(claim, Kind.FAILED)
+
+    @unit_of_work
+    def wait(self, claim: Claim, delay: float, reason: str, *, counted: bool) -> None:
+        """WAITING for ``delay`` seconds. Counted: a failed try; else something that will pass."""
+        self._write(
+            claim,
+            state=State.WAITING,
+            waiting_until=from_now(delay),
+            reason=reason,
+            attempts=F("attempts") + (1 if counted else 0),
+            trouble_since=Coalesce(F("trouble_since"), Now()),
+            crashes=0,
+            lease_until=None,
+            worker="",
+            **self._wake(delay),
+        )
+
+    @unit_of_work
+    def give_back(self, claim: Claim) -> None:
+        """RECEIVED again, uncounted: this worker stops, another one goes on."""
+        self._write(claim, state=State.RECEIVED, stage="", crashes=0, lease_until=None, worker="", **self._wake(0))
+
+    def _mine(self, claim: Claim) -> QuerySet[Delivery]:
+        return Delivery.objects.filter(id=claim.delivery_id, fence=claim.fence, state=State.WORKING)
+
+    def _write(self, claim: Claim, **values: Any) -> None:
+        if self._mine(claim).update(**values) != 1:
+            raise Superseded("another worker has taken over")
+
+    def _end(self, claim: Claim, state: State, **values: Any) -> None:
+        self._write(
+            claim,
+            state=state,
+            ended_at=Now(),
+            attempts=0,
+            trouble_since=None,
+            crashes=0,
+            waiting_until=None,
+            lease_until=None,
+            wake_at=None,
+            **values,
+        )
+
+    def _owe(self, claim: Claim, kind: Kind) -> None:
+        occasion = Delivery.objects.values_list("round", flat=True).get(id=claim.delivery_id)
+        recipients = dict.fromkeys(claim.event.data.recipients)
+        Notification.objects.bulk_create(
+            [
+                Notification(
+                    delivery_id=claim.delivery_id,
+                    recipient=recipient,
+                    kind=kind,
+                    occasion=occasion,
+                    created_at=Now(),
+                    due_at=Now(),
+                    wake_at=from_now(self.overdue),
+                    wake_seconds=self.overdue,
+                )
+                for recipient in recipients
+            ],
+            ignore_conflicts=True,
+        )
+
+    def _lease(self) -> dict[str, Any]:
+        return {"lease_until": from_now(self.lease), **self._wake(self.lease)}
+
+    def _wake(self, after: float) -> dict[str, Any]:
+        return {"wake_at": from_now(after + self.overdue), "wake_seconds": self.overdue}
+
+
+def owed(delivery_id: UUID) -> bool:
+    """True while a notification of this delivery is not sent and not given up."""
+    return Notification.objects.filter(
+        delivery_id=delivery_id, state__in=[NoticeState.PENDING, NoticeState.SENDING]
+    ).exists()
+
+
+@unit_of_work
+def retry(delivery_id: UUID) -> bool:
+    """An operator wants another try of a FAILED delivery; it goes on where it stopped. False: it is not FAILED."""
+    with transaction.atomic():
+        changed = (
+            Delivery.objects.filter(id=delivery_id, state__in=may_become(State.RECEIVED))
+            .exclude(state=State.WORKING)  # given back by its worker only
+            .update(
+                state=State.RECEIVED,
+                stage="",
+                reason="",
+                round=F("round") + 1,
+                attempts=0,
+                trouble_since=None,
+                ended_at=None,
+                wake_at=Now(),
+                wake_seconds=1,
+            )
+        )
+        if changed:  # a mail about the failure that has not gone out yet would now be wrong
+            Notification.objects.filter(delivery_id=delivery_id, state=NoticeState.PENDING).update(
+                state=NoticeState.FAILED, reason="The delivery was started again.", wake_at=None
+            )
+    return changed == 1
+
+
+@unit_of_work
+def cancel(delivery_id: UUID) -> bool:
+    """An operator does not want it any more. A worker that holds it loses its fence. False: it has ended already."""
+    return (
+        Delivery.objects.filter(id=delivery_id, state__in=may_become(State.CANCELLED)).update(
+            state=State.CANCELLED,
+            fence=F("fence") + 1,
+            ended_at=Now(),
+            lease_until=None,
+            waiting_until=None,
+            wake_at=None,
+        )
+        == 1
+    )

@@ -1,0 +1,74 @@
+"""The form of a storage backend's definition."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from backends.registry import WrongConfig, configure
+from django import forms
+from django.core.exceptions import ValidationError
+
+from ledger.models import StorageBackend
+
+KEPT = "Set. Leave empty to keep it."
+
+
+class StorageBackendForm(forms.ModelForm):
+    """Validates with the plugin's own model; secrets that are set are never shown, and kept when left empty."""
+
+    storage_backend_token = forms.CharField(
+        label="Backend token",
+        required=False,
+        widget=forms.PasswordInput(attrs={"class": "vTextField", "autocomplete": "off"}),
+    )
+    storage_backend_config = forms.CharField(
+        label="Backend config",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField", "spellcheck": "false"}),
+        help_text="JSON",
+    )
+
+    class Meta:
+        model = StorageBackend
+        fields = (
+            "storage_backend",
+            "storage_backend_id",
+            "storage_backend_token",
+            "storage_backend_config",
+            "storage_backend_keep_days",
+            "storage_backend_desc",
+            "storage_backend_active",
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("storage_backend_token", "storage_backend_config"):
+            if getattr(self.instance, name):
+                self.fields[name].help_text = KEPT
+            self.initial.pop(name, None)
+
+    def clean(self) -> dict[str, Any]:
+        """Hold token and config against the plugin's model.
+
+        Raises:
+            ValidationError: the plugin is unknown, or a field is wrong; the field is named, its value is not.
+        """
+        values = super().clean() or self.cleaned_data
+        for name in ("storage_backend_token", "storage_backend_config"):
+            if not values.get(name):
+                values[name] = getattr(self.instance, name) or ""
+        identifier = values.get("storage_backend_id")
+        if not identifier:
+            return values
+        try:
+            config = json.loads(values["storage_backend_config"] or "{}")
+        except ValueError as error:
+            raise ValidationError({"storage_backend_config": f"This is not JSON: {error}."}) from error
+        if not isinstance(config, dict):
+            raise ValidationError({"storage_backend_config": "A JSON object is expected: {...}."})
+        try:
+            configure(identifier, values["storage_backend_token"], config)
+        except WrongConfig as error:
+            raise ValidationError({f"storage_backend_{error.part}": str(error)}) from error
+        return values

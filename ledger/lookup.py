@@ -1,0 +1,148 @@
+"""Where is my result? Read-only views of deliveries for people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from ledger.models import Delivery
+from ledger.states import NoticeState, State
+from ledger.work import seconds, seconds_until, unit_of_work
+
+ENDS = frozenset({State.DELIVERED, State.FAILED, State.EXPIRED, State.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeView:
+    """A mail that is owed or was sent."""
+
+    recipient: str
+    kind: str
+    state: str
+    reason: str
+    sent_at: datetime | None
+    uncertain: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """A delivery, to be looked at.
+
+    Args:
+        ahead: how many deliveries of its lane were received before it and wait as well; only while RECEIVED.
+        next_in: seconds until the next try, while WAITING.
+    """
+
+    id: UUID
+    simulation_id: str
+    title: str
+    campaign_id: str
+    backend: str
+    lane: str
+    state: str
+    stage: str
+    reason: str
+    ahead: int | None
+    next_in: float | None
+    attempts: int
+    worker: str
+    received_at: datetime
+    ended_at: datetime | None
+    sent_bytes: int
+    archive_name: str
+    archive_size: int | None
+    archive_sha256: str
+    link: str
+    link_expires: datetime | None
+    warnings: tuple[str, ...]
+    notices: tuple[NoticeView, ...]
+
+    @property
+    def ended(self) -> bool:
+        """True if nothing more will happen by itself."""
+        return self.state in ENDS
+
+    def sentence(self) -> str:
+        """Where it is now, in a sentence."""
+        mailed = sum(notice.state == NoticeState.SENT for notice in self.notices)
+        queue = f"; {self.ahead} received before it are still waiting" if self.ahead else ""
+        sentences = {
+            State.RECEIVED: f"It waits in the queue for a worker{queue}.",
+            State.WORKING: f"A worker ({self.worker}) has it in work: {self.stage}.",
+            State.WAITING: f"It waits and is tried again in {round(self.next_in or 0)} s: {self.reason}",
+            State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent.",
+            State.FAILED: f"It failed while {self.stage or 'it was looked at'}: {self.reason}",
+            State.CANCELLED: "It was cancelled.",
+            State.EXPIRED: "Its archive was removed after its keep days.",
+        }
+        return sentences[State(self.state)]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, ready for JSON, with `sentence`."""
+        return {**asdict(self), "sentence": self.sentence()}
+
+
+@unit_of_work
+def find(text: str) -> list[DeliveryView]:
+    """Deliveries by event id, or by simulation id (the newest first)."""
+    try:
+        wanted = Q(id=UUID(text))
+    except ValueError:
+        wanted = Q(simulation_id=text)
+    return [_view(row, look_ahead=True) for row in _rows().filter(wanted)[:20]]
+
+
+@unit_of_work
+def recent(*, state: str | None = None, limit: int = 50) -> list[DeliveryView]:
+    """The newest deliveries, all or of one state."""
+    rows = _rows().filter(state=state) if state else _rows()
+    return [_view(row, look_ahead=False) for row in rows[:limit]]
+
+
+def _rows() -> Any:
+    return Delivery.objects.annotate(wait_left=seconds_until("waiting_until")).prefetch_related("notifications")
+
+
+def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
+    ahead = None
+    if look_ahead and row.state == State.RECEIVED:
+        ahead = Delivery.objects.filter(lane=row.lane, state=State.RECEIVED, received_at__lt=row.received_at).count()
+    return DeliveryView(
+        id=row.id,
+        simulation_id=row.simulation_id,
+        title=row.title,
+        campaign_id=row.campaign_id,
+        backend=row.stored_backend or row.backend,
+        lane=row.lane,
+        state=row.state,
+        stage=row.stage,
+        reason=row.reason,
+        ahead=ahead,
+        next_in=seconds(row.wait_left) if row.state == State.WAITING else None,
+        attempts=row.attempts,
+        worker=row.worker,
+        received_at=row.received_at,
+        ended_at=row.ended_at,
+        sent_bytes=row.sent_bytes,
+        archive_name=row.archive_name,
+        archive_size=row.archive_size,
+        archive_sha256=row.archive_sha256,
+        link=row.link,
+        link_expires=row.link_expires,
+        warnings=tuple(row.warnings),
+        notices=tuple(
+            NoticeView(
+                recipient=notice.recipient,
+                kind=notice.kind,
+                state=notice.state,
+                reason=notice.reason,
+                sent_at=notice.sent_at,
+                uncertain=notice.uncertain,
+            )
+            for notice in row.notifications.all()
+        ),
+    )

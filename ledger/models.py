@@ -1,0 +1,202 @@
+"""The tables. Moves of a delivery are made in `ledger.deliveries` and `ledger.notifications`, never by ``save()``."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from ledger.fields import EncryptedTextField
+from ledger.states import Kind, NoticeState, Stage, State
+from messaging.messages import Lane
+
+
+class StorageBackend(models.Model):
+    """A definition: where archives can be stored, and how to sign in there."""
+
+    storage_backend = models.CharField("Backend name", max_length=100)
+    storage_backend_id = models.CharField(
+        "Backend identifier",
+        max_length=100,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"^[a-z0-9_]+(-[A-Za-z0-9_.-]+)?$",
+                "The plugin's id, or plugin id, hyphen and a name of your own, e.g. local or seafile-bremen.",
+            )
+        ],
+        help_text="The plugin's id, or plugin id, hyphen and a name of your own for a second account: seafile-bremen.",
+    )
+    storage_backend_token = EncryptedTextField("Backend token", blank=True)
+    storage_backend_config = EncryptedTextField("Backend config", blank=True, help_text="JSON")
+    storage_backend_keep_days = models.PositiveIntegerField(
+        "Backend keep days", default=30, help_text="Days after the mail for which an archive is kept; 0: for ever."
+    )
+    storage_backend_desc = models.TextField("Backend description", blank=True)
+    storage_backend_active = models.BooleanField(
+        "Backend active", default=True, help_text="Whether it can be selected for a simulation."
+    )
+    unhealthy_reason = models.TextField(blank=True, editable=False)
+    unhealthy_until = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        verbose_name = "Storage backend"
+        verbose_name_plural = "Storage backends"
+        ordering = ["storage_backend_id"]
+
+    def __str__(self) -> str:
+        return f"{self.storage_backend} ({self.storage_backend_id})"
+
+
+class Delivery(models.Model):
+    """One event's way to its link."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False, help_text="The event's id.")
+    body = models.BinaryField(help_text="The event as it was published.")
+    body_digest = models.CharField(max_length=64)
+    publisher = models.CharField(max_length=255, blank=True, help_text="The broker's user who published it.")
+    lane = models.CharField(max_length=20, choices=[(lane.value, lane.value) for lane in Lane])
+    simulation_id = models.CharField(max_length=200)
+    title = models.CharField(max_length=200, blank=True)
+    campaign_id = models.CharField(max_length=200, blank=True)
+    backend = models.CharField(max_length=200, help_text="Identifier of the storage backend that was asked for.")
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVED)
+    stage = models.CharField(max_length=12, choices=Stage.choices, blank=True)
+    reason = models.TextField(blank=True, help_text="Why it waits or failed, in a sentence.")
+    waiting_until = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0, help_text="Counted failures in a row.")
+    trouble_since = models.DateTimeField(null=True, help_text="When the present row of failures and waits began.")
+    crashes = models.PositiveIntegerField(
+        default=0, help_text="Claims in a row that ended without outcome or progress."
+    )
+    round = models.PositiveIntegerField(default=0, help_text="How often an operator asked for another try.")
+
+    fence = models.PositiveBigIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=200, blank=True)
+
+    generation = models.PositiveIntegerField(default=0, help_text="Changes whenever the archive's bytes may differ.")
+    archive_name = models.CharField(max_length=255, blank=True)
+    archive_size = models.PositiveBigIntegerField(null=True)
+    archive_sha256 = models.CharField(max_length=64, blank=True)
+    warnings = models.JSONField(default=list, blank=True)
+    checkpoint = models.JSONField(null=True)
+    sent_bytes = models.PositiveBigIntegerField(default=0)
+    stored = models.JSONField(null=True, help_text="What the storage service has confirmed to hold.")
+    stored_backend = models.CharField(max_length=200, blank=True)
+    link = models.TextField(blank=True)
+    link_expires = models.DateTimeField(null=True)
+    keep_days = models.PositiveIntegerField(default=0)
+
+    received_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, help_text="First claim.")
+    ended_at = models.DateTimeField(null=True, help_text="When it was delivered, failed or cancelled.")
+    wake_at = models.DateTimeField(null=True, help_text="When the sweep wakes it, should nobody have come.")
+    wake_seconds = models.FloatField(default=0, help_text="How long the sweep then waits before it does so again.")
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ["-received_at"]
+        indexes = [
+            models.Index(fields=["state", "received_at"], name="delivery_state"),
+            models.Index(fields=["simulation_id"], name="delivery_simulation"),
+            models.Index(fields=["wake_at"], name="delivery_wake", condition=Q(wake_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.simulation_id
+
+
+class Placement(models.Model):
+    """A place at a storage service that was promised to a delivery, written before the first byte goes there."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="placements")
+    backend = models.CharField(max_length=200)
+    generation = models.PositiveIntegerField()
+    key = models.TextField()
+    stored = models.JSONField(null=True)
+    placed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "backend", "generation"], name="one_placement_per_generation")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.backend}: {self.key}"
+
+
+class Notification(models.Model):
+    """One mail that is owed to one recipient."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="notifications")
+    recipient = models.CharField(max_length=254)
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    occasion = models.PositiveIntegerField(default=0, help_text="Tells repeated mails of one kind apart.")
+    state = models.CharField(max_length=10, choices=NoticeState.choices, default=NoticeState.PENDING)
+    reason = models.TextField(blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    trouble_since = models.DateTimeField(null=True)
+    due_at = models.DateTimeField()
+    fence = models.PositiveBigIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    data_started = models.BooleanField(default=False, help_text="SMTP's DATA has begun and its answer is not known.")
+    uncertain = models.PositiveIntegerField(
+        default=0, help_text="How often it was sent again without knowing whether it had been sent."
+    )
+    keep_until = models.DateField(null=True, help_text="The date that the mail states; fixed at the claim.")
+    created_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    wake_at = models.DateTimeField(null=True)
+    wake_seconds = models.FloatField(default=0)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "recipient", "kind", "occasion"], name="one_mail_per_occasion")
+        ]
+        indexes = [models.Index(fields=["wake_at"], name="notification_wake", condition=Q(wake_at__isnull=False))]
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.recipient}"
+
+
+class DeadLetter(models.Model):
+    """A message that no consumer could make sense of, kept unchanged."""
+
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the body.")
+    body = models.BinaryField()
+    headers = models.JSONField(default=dict)
+    queue = models.CharField(max_length=255, blank=True)
+    publisher = models.CharField(max_length=255, blank=True)
+    reason = models.TextField()
+    times = models.PositiveIntegerField(default=1, help_text="How often this body arrived.")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, help_text="When it was replayed or discarded.")
+    closed_as = models.CharField(max_length=10, blank=True)
+
+    class Meta:
+        verbose_name = "dead letter"
+        ordering = ["-last_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["digest"], condition=Q(closed_at__isnull=True), name="one_open_per_digest")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.queue}: {self.reason}"[:100]
+
+
+class Lock(models.Model):
+    """A lock that one process of the installation holds for a time, by the database's clock."""
+
+    name = models.CharField(max_length=50, primary_key=True)
+    holder = models.CharField(max_length=200)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

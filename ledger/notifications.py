@@ -1,0 +1,244 @@
+"""Moves of a notification: claimed by a conditional update, written on its fence, as deliveries are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID, uuid5
+
+from django.db.models import Case, F, IntegerField, Q, QuerySet, When
+from django.db.models.functions import Coalesce, Now
+
+from backends.errors import Superseded
+from ledger.models import Delivery, Notification
+from ledger.states import Kind, NoticeState, State
+from ledger.work import from_now, seconds, seconds_until, unit_of_work
+from messaging.engine import Outgoing
+from messaging.messages import (
+    Completed,
+    DeliveryFailedMessage,
+    Failed,
+    LinkReady,
+    LinkReadyMessage,
+    parse_event,
+)
+
+SOURCE = "//simcourier/ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A mail to be sent now, by whoever holds its fence.
+
+    Args:
+        keep_until: the date until which the archive is kept, as the mail states it; None: for ever.
+        attempts: failed tries before this one; ``trouble_seconds`` since the first of them.
+    """
+
+    id: UUID
+    fence: int
+    recipient: str
+    kind: Kind
+    delivery_id: UUID
+    event: Completed
+    keep_until: date | None
+    attempts: int
+    trouble_seconds: float
+    uncertain: int
+    link: str
+    link_expires: datetime | None
+    archive_name: str
+    archive_size: int
+    archive_sha256: str
+    warnings: tuple[str, ...]
+    stage: str
+    reason: str
+
+
+class Notices:
+    """An email sender's access to the notifications.
+
+    Args:
+        lease: seconds that a claim holds; longer than sending one mail may take.
+        overdue: seconds past its time after which the sweep wakes a row.
+    """
+
+    def __init__(self, *, lease: float, overdue: float) -> None:
+        self.lease = lease
+        self.overdue = overdue
+
+    @unit_of_work
+    def claim_next(self, delivery_id: UUID) -> Notice | None:
+        """Claim a notification of this delivery that is due, or that a dead sender has left; None: there is none."""
+        while True:
+            candidate = (
+                Notification.objects.filter(self._free(), delivery_id=delivery_id).values_list("id", flat=True).first()
+            )
+            if candidate is None:
+                return None
+            changed = Notification.objects.filter(self._free(), id=candidate).update(
+                # Dead in the DATA window: whether it was sent cannot be known. It is sent again and counted.
+                uncertain=Case(
+                    When(data_started=True, then=F("uncertain") + 1),
+                    default=F("uncertain"),
+                    output_field=IntegerField(),
+                ),
+                data_started=False,
+                state=NoticeState.SENDING,
+                fence=F("fence") + 1,
+                lease_until=from_now(self.lease),
+                wake_at=from_now(self.lease + self.overdue),
+                wake_seconds=self.overdue,
+            )
+            if changed:
+                return self._claimed(candidate)
+
+    def _claimed(self, notification_id: UUID) -> Notice:
+        row = (
+            Notification.objects.select_related("delivery")
+            .annotate(trouble=seconds_until("trouble_since"), today=Now())
+            .get(id=notification_id)
+        )
+        delivery = row.delivery
+        keep_until = (row.today + timedelta(days=delivery.keep_days)).date() if delivery.keep_days else None
+        Notification.objects.filter(id=row.id, fence=row.fence).update(keep_until=keep_until)
+        return Notice(
+            id=row.id,
+            fence=row.fence,
+            recipient=row.recipient,
+            kind=Kind(row.kind),
+            delivery_id=delivery.id,
+            event=parse_event(bytes(delivery.body)).data,
+            keep_until=keep_until,
+            attempts=row.attempts,
+            trouble_seconds=max(0.0, -row.trouble.total_seconds()) if row.trouble is not None else 0.0,
+            uncertain=row.uncertain,
+            link=delivery.link,
+            link_expires=delivery.link_expires,
+            archive_name=delivery.archive_name,
+            archive_size=delivery.archive_size or 0,
+            archive_sha256=delivery.archive_sha256,
+            warnings=tuple(delivery.warnings),
+            stage=delivery.stage,
+            reason=delivery.reason,
+        )
+
+    @unit_of_work
+    def data_starts(self, notice: Notice) -> None:
+        """Commit that SMTP's DATA is about to begin.
+
+        Raises:
+            Superseded: somebody else sends it.
+        """
+        if (
+            not self._mine(notice)
+            .filter(lease_until__gte=Now())
+            .update(data_started=True, lease_until=from_now(self.lease))
+        ):
+            raise Superseded("another email sender has taken over")
+
+    @unit_of_work
+    def sent(self, notice: Notice) -> None:
+        """It is with the mail server."""
+        self._mine(notice).update(
+            state=NoticeState.SENT,
+            sent_at=Now(),
+            data_started=False,
+            reason="",
+            lease_until=None,
+            wake_at=None,
+        )
+
+    @unit_of_work
+    def postpone(self, notice: Notice, delay: float, reason: str) -> None:
+        """The mail server has not taken it; again in ``delay`` seconds."""
+        self._mine(notice).update(
+            state=NoticeState.PENDING,
+            due_at=from_now(delay),
+            attempts=F("attempts") + 1,
+            trouble_since=Coalesce(F("trouble_since"), Now()),
+            data_started=False,
+            reason=reason,
+            lease_until=None,
+            wake_at=from_now(delay + self.overdue),
+            wake_seconds=self.overdue,
+        )
+
+    @unit_of_work
+    def fail(self, notice: Notice, reason: str) -> None:
+        """It will never be sent to this recipient."""
+        self._mine(notice).update(
+            state=NoticeState.FAILED, reason=reason, data_started=False, lease_until=None, wake_at=None
+        )
+
+    @unit_of_work
+    def seconds_to_next(self, delivery_id: UUID) -> float | None:
+        """Seconds until something is to be done for this delivery again; None: all its mails are sent or given up."""
+        rows = (
+            Notification.objects.filter(delivery_id=delivery_id, state__in=[NoticeState.PENDING, NoticeState.SENDING])
+            .annotate(due_left=seconds_until("due_at"), lease_left=seconds_until("lease_until"))
+            .values_list("state", "due_left", "lease_left")
+        )
+        return min(
+            (seconds(lease_left if state == NoticeState.SENDING else due_left) for state, due_left, lease_left in rows),
+            default=None,
+        )
+
+    @staticmethod
+    def _free() -> Q:
+        return Q(state=NoticeState.PENDING, due_at__lte=Now()) | Q(state=NoticeState.SENDING, lease_until__lt=Now())
+
+    @staticmethod
+    def _mine(notice: Notice) -> QuerySet[Notification]:
+        return Notification.objects.filter(id=notice.id, fence=notice.fence, state=NoticeState.SENDING)
+
+
+@unit_of_work
+def announcement(delivery_id: UUID) -> Outgoing | None:
+    """The message that tells how a delivery ended and wakes the email sender; None: it has not ended so.
+
+    The same message each time (id and body), so that publishing it again changes nothing.
+    """
+    row = Delivery.objects.filter(id=delivery_id).first()
+    if row is None or row.ended_at is None or row.state not in {State.DELIVERED, State.FAILED}:
+        return None
+    message: LinkReadyMessage | DeliveryFailedMessage
+    message_id = uuid5(row.id, f"{row.state}/{row.round}")
+    if row.state == State.DELIVERED:
+        message = LinkReadyMessage(
+            id=message_id,
+            source=SOURCE,
+            time=row.ended_at,
+            subject=row.simulation_id,
+            data=LinkReady(
+                delivery_id=row.id,
+                link=row.link,
+                expires=row.link_expires,
+                archive=row.archive_name,
+                size=row.archive_size or 0,
+                sha256=row.archive_sha256,
+                warnings=tuple(row.warnings),
+            ),
+        )
+    else:
+        event = parse_event(bytes(row.body)).data
+        message = DeliveryFailedMessage(
+            id=message_id,
+            source=SOURCE,
+            time=row.ended_at,
+            subject=row.simulation_id,
+            data=Failed(
+                delivery_id=row.id,
+                stage=row.stage,
+                reason=row.reason,
+                log_tail=event.log_tail,
+                next_step=NEXT_STEP_AFTER_FAILURE,
+            ),
+        )
+    return Outgoing(routing_key=message.routing_key, body=message.to_bytes(), message_id=str(message_id))
+
+
+NEXT_STEP_AFTER_FAILURE = (
+    "The results are untouched where they were written. Once the cause is mended, the operator can start the delivery "
+    "again; it goes on where it stopped."
+)

@@ -1,0 +1,80 @@
+"""Finds rows that nobody has come for, so that even a lost message loses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import F, Value
+from django.db.models.functions import Least, Now
+
+from ledger.models import Delivery, Lock, Notification
+from ledger.notifications import announcement
+from ledger.states import State
+from ledger.work import from_now, unit_of_work
+from messaging.engine import Outgoing
+from messaging.messages import Lane
+from messaging.topology import wake_key
+
+BATCH = 500
+LONGEST_INTERVAL = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A row to be woken: publish ``wake_up``, then `stamp` it."""
+
+    delivery_id: UUID
+    state: str
+    wake_up: Outgoing
+
+
+@unit_of_work
+def lock(name: str, holder: str, seconds: float) -> bool:
+    """Take, or prolong, the lock ``name`` for ``seconds`` by the database's clock; False: somebody else has it."""
+    mine = Lock.objects.filter(name=name, holder=holder) | Lock.objects.filter(name=name, until__lt=Now())
+    if mine.update(holder=holder, until=from_now(seconds)):
+        return True
+    if Lock.objects.filter(name=name).exists():
+        return False
+    Lock.objects.bulk_create([Lock(name=name, holder=holder, until=from_now(seconds))], ignore_conflicts=True)
+    return Lock.objects.filter(name=name, holder=holder).exists()
+
+
+@unit_of_work
+def overdue() -> list[Overdue]:
+    """Deliveries, and deliveries with notifications, that are past the time stamped in their rows."""
+    found: dict[UUID, Overdue] = {}
+    rows = Delivery.objects.filter(
+        wake_at__lte=Now(), state__in=[State.RECEIVED, State.WORKING, State.WAITING]
+    ).values_list("id", "state", "lane", "body")[:BATCH]
+    for delivery_id, state, lane, body in rows:
+        found[delivery_id] = Overdue(delivery_id, state, _wake_up(delivery_id, lane, body))
+    notices = Notification.objects.filter(wake_at__lte=Now()).values_list("delivery_id", "delivery__state")
+    for delivery_id, state in notices.distinct().order_by("delivery_id")[:BATCH]:
+        told = announcement(delivery_id)
+        if told is not None:
+            found[delivery_id] = Overdue(delivery_id, state, told)
+    return list(found.values())
+
+
+@unit_of_work
+def wake_up(delivery_id: UUID) -> Outgoing | None:
+    """The wake-up of a delivery that waits in the queue; None: it is in another state."""
+    row = Delivery.objects.filter(id=delivery_id, state=State.RECEIVED).values_list("lane", "body").first()
+    return _wake_up(delivery_id, *row) if row else None
+
+
+@unit_of_work
+def stamp(delivery_id: UUID) -> None:
+    """Do not wake it again before its interval has passed, and double that."""
+    for model, key in ((Delivery, "id"), (Notification, "delivery_id")):
+        rows = model._default_manager.filter(**{key: delivery_id}, wake_at__lte=Now())  # noqa: SLF001 - Django's public name
+        for row_id, interval in rows.values_list("pk", "wake_seconds"):
+            model._default_manager.filter(pk=row_id, wake_at__lte=Now()).update(  # noqa: SLF001
+                wake_at=from_now(interval), wake_seconds=Least(F("wake_seconds") * 2.0, Value(LONGEST_INTERVAL))
+            )
+
+
+def _wake_up(delivery_id: UUID, lane: str, body: bytes | memoryview) -> Outgoing:
+    return Outgoing(routing_key=wake_key(Lane(lane)), body=bytes(body), message_id=str(delivery_id))

@@ -1,0 +1,22 @@
+"""The site's addresses."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from ledger import views
+
+admin.autodiscover()
+admin.site.site_header = "SimCourier"
+admin.site.site_title = "SimCourier"
+admin.site.index_title = "Deliveries and storage"
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("api/backends", views.backends),
+    path("api/deliveries/<uuid:delivery_id>", views.delivery),
+    path("healthz", views.healthz),
+]

@@ -1,0 +1,58 @@
+"""One unit of work with the database, in any thread, and the database's clock."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Value
+from django.db.models.functions import Now
+
+from ledger.site import LedgerUnavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
+    """Run ``function`` on a connection that is alive, and tell a lost database as `LedgerUnavailable`.
+
+    Outside a web request nobody closes stale connections, so each call looks at its own first. A call inside
+    another one belongs to that one.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        inner = transaction.get_connection().in_atomic_block
+        if not inner:
+            close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise LedgerUnavailable(f"The ledger cannot be reached ({lines[0]}).") from error
+
+    return wrapper
+
+
+def from_now(seconds: float) -> Any:
+    """The database's clock ``seconds`` from now; the clocks of the machines need not agree."""
+    return ExpressionWrapper(Now() + Value(timedelta(seconds=seconds), DurationField()), output_field=DateTimeField())
+
+
+def seconds_until(column: str) -> Any:
+    """The seconds from now until ``column``, as an annotation (a `timedelta`, negative once it is past)."""
+    return ExpressionWrapper(F(column) - Now(), output_field=DurationField())
+
+
+def seconds(value: timedelta | None) -> float:
+    """An annotation of `seconds_until` as seconds, 0 where there is nothing to wait for."""
+    return max(0.0, value.total_seconds()) if value is not None else 0.0
+
+
+def isoformat(value: datetime | None) -> str | None:
+    """A moment as RFC 3339 text."""
+    return value.isoformat() if value is not None else None

@@ -1,0 +1,111 @@
+"""``local-cloud``, also as ``simcourier local-cloud``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import click
+import structlog
+from aiohttp import web
+
+from local_cloud.server import make_app
+from local_cloud.storage import Storage
+
+log = structlog.get_logger()
+
+GRACE_SECONDS = 20.0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", envvar="SIMCOURIER_LOCAL_CLOUD_HOST", default="127.0.0.1", show_default=True)
+@click.option("--port", envvar="SIMCOURIER_LOCAL_CLOUD_PORT", type=click.IntRange(0, 65535), default=8976,
+              show_default=True, help="0: a free one.")  # fmt: skip
+@click.option("--folder", envvar="SIMCOURIER_LOCAL_CLOUD_FOLDER", type=click.Path(path_type=Path), required=True,
+              help="Where the files are kept.")  # fmt: skip
+@click.option("--key-file", envvar="SIMCOURIER_LOCAL_CLOUD_KEY_FILE", type=click.Path(path_type=Path),
+              help="File that holds the upload key; without one, uploads come from this machine only.")  # fmt: skip
+@click.option("--public-url", envvar="SIMCOURIER_LOCAL_CLOUD_PUBLIC_URL", default="",
+              help="How links begin [default: as clients address this server].")  # fmt: skip
+@click.option("--address-file", type=click.Path(path_type=Path), help="Write the address here once it listens.")
+def main(
+    *, host: str, port: int, folder: Path, key_file: Path | None, public_url: str, address_file: Path | None
+) -> None:
+    """Store files and give links to them, until SIGTERM or Ctrl-C.
+
+    \b
+    Example:
+      local-cloud --host 10.10.160.10 --port 8976 --folder /srv/results --key-file /etc/local-cloud.key
+    """
+    _configure_logs()
+    key = _read_key(key_file) if key_file else ""
+    try:
+        storage = Storage(folder)
+    except BlockingIOError as error:
+        raise click.ClickException(f"Another local-cloud runs on {folder}; choose another --folder.") from error
+    except OSError as error:
+        raise click.ClickException(f"The folder {folder} cannot be used: {error.strerror}.") from error
+    if not key:
+        log.warning(
+            "uploads.loopback_only", told="No --key-file is given: uploads are accepted from this machine only."
+        )
+    try:
+        asyncio.run(_serve(make_app(storage, key=key, public_url=public_url), host, port, address_file))
+    except OSError as error:
+        raise click.ClickException(f"Nothing can listen on {host}:{port}: {error.strerror or error}.") from error
+    finally:
+        storage.close()
+
+
+async def _serve(app: web.Application, host: str, port: int, address_file: Path | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # No request time-out: an upload may take hours. A client that vanished is noticed by TCP keep-alive.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_SECONDS, tcp_keepalive=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        listening = runner.addresses[0]
+        address = f"http://{f'[{listening[0]}]' if ':' in listening[0] else listening[0]}:{listening[1]}"
+        log.info("local_cloud.started", address=address)
+        if address_file is not None:
+            part = address_file.with_name(address_file.name + ".part")
+            part.write_text(address, encoding="ascii")
+            part.replace(address_file)
+        await stop.wait()
+        log.info("local_cloud.stopping")
+    finally:
+        await runner.cleanup()
+    log.info("local_cloud.stopped")
+
+
+def _read_key(file: Path) -> str:
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"The key file {file} cannot be read.") from error
+    if not key:
+        raise click.ClickException(f"The key file {file} is empty; put a long random word into it.")
+    return key
+
+
+def _configure_logs() -> None:
+    renderer = (
+        structlog.dev.ConsoleRenderer() if sys.stdout.isatty() else structlog.processors.JSONRenderer(sort_keys=True)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )

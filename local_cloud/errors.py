@@ -1,0 +1,52 @@
+"""Every error that the server answers with: one table, one function that makes the response."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from aiohttp import web
+
+
+class Problem(Enum):
+    """Status code and sentence."""
+
+    BAD_REQUEST = (400, "The request is not as docs/local_cloud_api.md describes.")
+    NO_KEY = (401, "An upload key is needed: Authorization: Bearer KEY.")
+    ONLY_LOOPBACK = (403, "This server has no upload key, so it accepts uploads from its own machine only.")
+    NOT_FOUND = (404, "There is no such file.")
+    INCOMPLETE = (400, "The body ended early; nothing was kept.")
+    GONE = (410, "This file was available until its link expired.")
+    WRONG_DIGEST = (422, "The bytes received are not those that were announced; nothing was kept.")
+    DISK_FULL = (507, "The server has no room left; nothing was kept.")
+    BROKEN = (500, "The server could not do this; its log says why.")
+
+    @property
+    def status(self) -> int:
+        """HTTP status code."""
+        return self.value[0]
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return self.value[1]
+
+
+class Refusal(Exception):
+    """Raised anywhere below a handler; becomes the response.
+
+    Args:
+        problem: which one.
+        detail: a sentence instead of the table's.
+    """
+
+    def __init__(self, problem: Problem, detail: str = "") -> None:
+        super().__init__(detail or problem.sentence)
+        self.problem = problem
+
+
+def response(refusal: Refusal) -> web.Response:
+    """The JSON answer: ``{"error": sentence, "code": name}``."""
+    headers = {"WWW-Authenticate": "Bearer"} if refusal.problem is Problem.NO_KEY else {}
+    return web.json_response(
+        {"error": str(refusal), "code": refusal.problem.name.lower()}, status=refusal.problem.status, headers=headers
+    )

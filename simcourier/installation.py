@@ -1,0 +1,149 @@
+"""The roles that make a whole installation on one machine, and what they need before they start."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from messaging.cli import engine_of
+from messaging.engine import BrokerError
+from messaging.errors import UserError
+from messaging.settings import Settings
+from simcourier.roles import Role
+
+
+class InUse(UserError):
+    """The data folder or a port is somebody else's."""
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the data folder, so that no second installation runs on it.
+
+    Raises:
+        InUse: one does.
+    """
+    with (folder / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUse(
+                f"'simcourier up' is already running on the data folder {folder}; "
+                "set SIMCOURIER_DATA_DIR to run another one."
+            ) from error
+        yield
+
+
+def upload_key(folder: Path) -> str:
+    """The key with which this installation's workers upload to its local cloud; made on first use."""
+    file = folder / "local-cloud-key"
+    if not file.exists():
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_urlsafe(32) + "\n")
+    return file.read_text(encoding="ascii").strip()
+
+
+def define_local(settings: Settings, key: str) -> None:
+    """Define the storage backend 'local': this installation's local cloud."""
+    from ledger.api import define
+
+    define(
+        "local",
+        name="Local cloud",
+        token=f"{settings.local_cloud_host}:{settings.local_cloud_port}",
+        config={"key": key},
+        description="The storage server of this installation.",
+    )
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ensure_free(host: str, port: int, variable: str) -> None:
+    """Raise `InUse` if somebody listens on the port; ``variable`` names the setting that chooses another one."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InUse(
+                f"Nothing can listen on {host}:{port} ({error.strerror}); choose another address with {variable}."
+            ) from error
+
+
+def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the roles: ours, and what `settings` has from elsewhere (``--env-file``, defaults)."""
+    environ = {name: value for name, value in base.items() if not name.startswith("SIMCOURIER_")}
+    for field in Settings.model_fields:
+        value = getattr(settings, field)
+        if value is None:
+            continue
+        text = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+        environ[f"SIMCOURIER_{field.upper()}"] = ",".join(text) if isinstance(text, tuple) else str(text)
+    return environ
+
+
+def worker(settings: Settings) -> Role:
+    """Results worker, recorder and sweep; ready once the queues are there."""
+    engine = engine_of(settings)
+
+    def ready() -> bool:
+        try:
+            engine.depths()
+        except BrokerError:
+            return False
+        return True
+
+    return Role("worker", ["worker"], ready)
+
+
+def email_sender() -> Role:
+    """The email sender; what is published before it is ready waits for it."""
+    return Role("email sender", ["email-sender"], lambda: True)
+
+
+def local_cloud(settings: Settings) -> Role:
+    """The storage server."""
+    address = f"http://{settings.local_cloud_host}:{settings.local_cloud_port}"
+    arguments = [
+        "local-cloud",
+        "--host",
+        settings.local_cloud_host,
+        "--port",
+        str(settings.local_cloud_port),
+        "--folder",
+        str(settings.data_dir / "local-cloud"),
+        "--key-file",
+        str(settings.data_dir / "local-cloud-key"),
+    ]
+    if settings.local_cloud_public_url:
+        arguments += ["--public-url", settings.local_cloud_public_url]
+    return Role("local cloud", arguments, lambda: _answers(address + "/healthz"))
+
+
+def web(settings: Settings) -> Role:
+    """The site, on the host and port of the public URL."""
+    parts = urlsplit(settings.public_url)
+    bind = f"{parts.hostname or '127.0.0.1'}:{parts.port or 8974}"
+    return Role("web", ["web", "--bind", bind], lambda: _answers(f"http://{bind}/healthz"))
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == 200)  # noqa: PLR2004
+    except (OSError, urllib.error.URLError, ValueError):
+        return False

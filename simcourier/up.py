@@ -1,0 +1,109 @@
+"""``simcourier up``: everything on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from urllib.parse import urlsplit
+
+import click
+
+from ledger import make_data_dir, prepare
+from messaging.cli import engine_of, settings_of
+from messaging.settings import Settings, require_roots
+from producer.publisher import Producer
+from simcourier import installation
+from simcourier.roles import Roles
+
+STOP_SECONDS = 10.0
+
+
+@click.command(short_help="Run everything on this machine until Ctrl-C.")
+@click.pass_context
+def up(ctx: click.Context) -> None:
+    """Run every role on this machine: worker, email sender, local cloud and site, until Ctrl-C or SIGTERM.
+
+    Makes a definition 'local' for the local cloud, and an account for the site, on first start.
+
+    \b
+    Example:
+      simcourier up
+    """
+    settings = settings_of(ctx)
+    require_roots(settings)
+    make_data_dir(settings.data_dir)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with installation.exclusive(settings.data_dir):
+        site = urlsplit(settings.public_url)
+        installation.ensure_free(site.hostname or "", site.port or 80, "SIMCOURIER_PUBLIC_URL")
+        installation.ensure_free(
+            settings.local_cloud_host, settings.local_cloud_port, "SIMCOURIER_LOCAL_CLOUD_HOST and _PORT"
+        )
+        prepare(settings)
+        password = _first_start(settings)
+        environ = installation.environment(settings, os.environ)
+        with Roles(environ, settings.data_dir / "logs", click.echo, settings.grace_seconds + STOP_SECONDS) as roles:
+            if _start(roles, settings, stop):
+                _tell(settings, password)
+                _send_spooled(settings)
+                roles.tend(stop)
+            click.echo("Stopping: work in hand is finished or given back.")
+        click.echo("Stopped.")
+
+
+def _first_start(settings: Settings) -> str | None:
+    """The definition and the account, where they are missing; returns the account's password if it is known here."""
+    from ledger.accounts import first_account
+    from ledger.api import definitions
+
+    key = installation.upload_key(settings.data_dir)
+    if not any(one.identifier == "local" for one in definitions()):
+        installation.define_local(settings, key)
+    return first_account(settings.data_dir / "admin-password")
+
+
+def _start(roles: Roles, settings: Settings, stop: threading.Event) -> bool:
+    """Start all roles at once and wait for them; False: a stop was asked for meanwhile."""
+    started = [
+        installation.local_cloud(settings),
+        installation.worker(settings),
+        installation.email_sender(),
+        installation.web(settings),
+    ]
+    for role in started:
+        roles.launch(role)
+    return all(roles.wait_ready(role, stop) for role in started)
+
+
+def _tell(settings: Settings, password: str | None) -> None:
+    account = f"admin, password {password}" if password else "the one you made"
+    broker = engine_of(settings).description
+    cloud = settings.local_cloud_public_url or f"http://{settings.local_cloud_host}:{settings.local_cloud_port}"
+    click.echo(f"""SimCourier is up.
+  site          {settings.public_url}   (account: {account})
+  local cloud   {cloud}   (storage backend 'local')
+  worker        results, recorder and sweep
+  email sender  {_mail_place(settings)}
+  broker        {broker}
+  ledger        {"SQLite" if settings.embedded_ledger else "PostgreSQL"}
+  data folder   {settings.data_dir}   (logs in {settings.data_dir / "logs"})
+Publish with:   simcourier publish FOLDER --to you@example.org --backend local
+Stop with:      Ctrl-C""")
+
+
+def _mail_place(settings: Settings) -> str:
+    parts = urlsplit(settings.email_url.get_secret_value())
+    return f"mails become files in {parts.path}" if parts.scheme == "file" else f"mails go through {parts.hostname}"
+
+
+def _send_spooled(settings: Settings) -> None:
+    """Events that were published while nothing was running here."""
+    with Producer(settings) as producer:
+        done = producer.flush()
+    if done.sent:
+        click.echo(f"{len(done.sent)} events from the spool were sent.")
+    for path, reason in done.refused.items():
+        click.echo(f"An event stays in the spool as {path}: {reason}", err=True)

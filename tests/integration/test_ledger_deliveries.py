@@ -1,0 +1,313 @@
+"""Moves of a delivery, on both databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backends.contract import Link, Stored
+from backends.errors import Superseded
+from messaging.messages import SimulationCompleted
+from messaging.settings import Settings
+from tests.support.events import event
+
+if TYPE_CHECKING:
+    from ledger.deliveries import Claim, Deliveries
+
+LEASE = 30.0
+LINK = Link(url="http://example.org/f/abc")
+
+
+@pytest.fixture
+def deliveries(ledger_settings: Settings) -> Iterator[Deliveries]:
+    from ledger.api import Deliveries
+
+    del ledger_settings
+    yield Deliveries("host:1", lease=LEASE, overdue=60)
+
+
+def claim(deliveries: Deliveries, one: SimulationCompleted) -> Any:
+    return deliveries.claim(one, one.to_bytes(), None)
+
+
+def claimed(deliveries: Deliveries, one: SimulationCompleted) -> Claim:
+    from ledger.api import Claim
+
+    answer = claim(deliveries, one)
+    assert isinstance(answer, Claim)
+    return answer
+
+
+def lose_lease(one: SimulationCompleted) -> None:
+    """As if the worker had been dead for longer than its lease."""
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    Delivery.objects.filter(id=one.id).update(lease_until=from_now(-1))
+
+
+def row(one: SimulationCompleted) -> Any:
+    from ledger.models import Delivery
+
+    return Delivery.objects.get(id=one.id)
+
+
+def finish(deliveries: Deliveries, held: Claim) -> None:
+    generation = deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    deliveries.place(held, backend="memory", generation=generation, key="k")
+    deliveries.stored(held, backend="memory", generation=generation, stored=Stored(key="k", size=3))
+    deliveries.finish(held, LINK, keep_days=30)
+
+
+def test_recording_twice_writes_one_row(deliveries: Deliveries) -> None:
+    from ledger.models import Delivery
+
+    one = event()
+    deliveries.record(one, one.to_bytes(), "alice")
+    deliveries.record(one, one.to_bytes(), "alice")
+
+    assert Delivery.objects.count() == 1
+    assert row(one).state == "RECEIVED"
+    assert row(one).publisher == "alice"
+
+
+def test_the_same_id_with_another_body_is_refused_by_record_and_claim(deliveries: Deliveries) -> None:
+    from ledger.api import OtherBody
+
+    one = event()
+    deliveries.record(one, one.to_bytes(), None)
+    other = event(event_id=one.id, title="something else")
+
+    with pytest.raises(OtherBody):
+        deliveries.record(other, other.to_bytes(), None)
+    with pytest.raises(OtherBody):
+        claim(deliveries, other)
+
+
+def test_a_claim_needs_no_recorder(deliveries: Deliveries) -> None:
+    one = event()
+
+    held = claimed(deliveries, one)
+
+    assert held.event == one
+    assert row(one).state == "WORKING"
+
+
+def test_a_second_worker_that_meets_a_live_lease_is_told_how_long_it_holds(deliveries: Deliveries) -> None:
+    from ledger.api import Held
+
+    one = event()
+    claimed(deliveries, one)
+
+    answer = claim(deliveries, one)
+
+    assert isinstance(answer, Held)
+    assert 0 < answer.seconds <= LEASE
+
+
+def test_of_many_workers_at_once_one_gets_the_claim(deliveries: Deliveries) -> None:
+    from django.db import connections
+
+    from ledger.api import Claim
+
+    one = event()
+    answers: list[Any] = []
+    start = threading.Barrier(8)
+
+    def try_it() -> None:
+        start.wait()
+        answers.append(claim(deliveries, one))
+        connections.close_all()
+
+    threads = [threading.Thread(target=try_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(isinstance(answer, Claim) for answer in answers) == 1
+    assert len(answers) == 8
+
+
+def test_a_dead_lease_is_taken_over_and_counted_and_the_dead_worker_can_write_nothing(deliveries: Deliveries) -> None:
+    one = event()
+    dead = claimed(deliveries, one)
+    lose_lease(one)
+
+    second = claimed(deliveries, one)
+
+    assert second.fence > dead.fence
+    assert second.crashes == 1
+    for write in (
+        lambda: deliveries.ensure(dead),
+        lambda: deliveries.packed(dead, name="x", size=1, sha256="1" * 64, warnings=[]),
+        lambda: deliveries.checkpoint(dead, {}, 1),
+        lambda: deliveries.finish(dead, LINK, keep_days=1),
+        lambda: deliveries.fail(dead, "no"),
+        lambda: deliveries.wait(dead, 1, "no", counted=True),
+        lambda: deliveries.give_back(dead),
+    ):
+        with pytest.raises(Superseded):
+            write()
+    assert not deliveries.renew(dead)
+    assert deliveries.renew(second)
+    assert row(one).state == "WORKING"
+
+
+def test_a_lease_that_ran_out_does_not_pass_ensure_even_before_somebody_takes_over(deliveries: Deliveries) -> None:
+    one = event()
+    held = claimed(deliveries, one)
+    deliveries.ensure(held)
+    lose_lease(one)
+
+    with pytest.raises(Superseded):
+        deliveries.ensure(held)
+
+
+def test_finishing_writes_link_state_and_one_notification_per_recipient(deliveries: Deliveries) -> None:
+    from ledger.api import Ended, announcement
+    from ledger.models import Notification
+
+    one = event(recipients=["a@example.org", "b@example.org", "a@example.org"])
+    finish(deliveries, claimed(deliveries, one))
+
+    assert (row(one).state, row(one).link) == ("DELIVERED", LINK.url)
+    notices = Notification.objects.filter(delivery_id=one.id)
+    assert sorted(notice.recipient for notice in notices) == ["a@example.org", "b@example.org"]
+    assert {notice.state for notice in notices} == {"PENDING"}
+    assert claim(deliveries, one) == Ended(owed=True)
+    first, second = announcement(one.id), announcement(one.id)
+    assert first is not None
+    assert first == second
+    assert first.routing_key == "link.ready"
+
+
+def test_waiting_ends_when_its_time_has_come(deliveries: Deliveries) -> None:
+    from ledger.api import Held
+
+    one = event()
+    deliveries.wait(claimed(deliveries, one), 0.5, "the service is away", counted=True)
+
+    early = claim(deliveries, one)
+    assert isinstance(early, Held)
+    assert 0 < early.seconds <= 0.5
+    time.sleep(early.seconds + 0.05)
+    again = claimed(deliveries, one)
+
+    assert again.attempts == 1
+    assert again.trouble_seconds > 0.4
+    assert again.crashes == 0
+
+
+def test_given_back_is_free_at_once_and_not_counted(deliveries: Deliveries) -> None:
+    one = event()
+    deliveries.give_back(claimed(deliveries, one))
+
+    again = claimed(deliveries, one)
+
+    assert (again.attempts, again.crashes, again.trouble_seconds) == (0, 0, 0)
+
+
+def test_crashes_in_a_row_are_counted_and_progress_ends_the_row(deliveries: Deliveries) -> None:
+    one = event()
+    claimed(deliveries, one)
+    for count in (1, 2):
+        lose_lease(one)
+        held = claimed(deliveries, one)
+        assert held.crashes == count
+
+    deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    lose_lease(one)
+
+    assert claimed(deliveries, one).crashes == 1
+
+
+def test_packing_the_same_bytes_again_keeps_generation_and_checkpoint(deliveries: Deliveries) -> None:
+    one = event()
+    held = claimed(deliveries, one)
+    generation = deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    deliveries.place(held, backend="memory", generation=generation, key="k")
+    deliveries.checkpoint(held, {"offset": 2}, 2)
+    lose_lease(one)
+
+    again = claimed(deliveries, one)
+    same = deliveries.packed(again, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    kept = deliveries.place(again, backend="memory", generation=same, key="k")
+
+    assert same == generation
+    assert kept == {"offset": 2}
+
+
+def test_other_bytes_are_a_new_generation_without_a_checkpoint(deliveries: Deliveries) -> None:
+    one = event()
+    held = claimed(deliveries, one)
+    generation = deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    deliveries.place(held, backend="memory", generation=generation, key="k")
+    deliveries.checkpoint(held, {"offset": 2}, 2)
+    lose_lease(one)
+
+    again = claimed(deliveries, one)
+    other = deliveries.packed(again, name="a.zip", size=3, sha256="1" * 64, warnings=[])
+
+    assert other == generation + 1
+    assert deliveries.place(again, backend="memory", generation=other, key="k2") is None
+
+
+def test_a_checkpoint_is_not_handed_to_another_service(deliveries: Deliveries) -> None:
+    one = event()
+    held = claimed(deliveries, one)
+    generation = deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    deliveries.place(held, backend="memory", generation=generation, key="k")
+    deliveries.checkpoint(held, {"offset": 2}, 2)
+
+    assert deliveries.place(held, backend="local", generation=generation, key="k") is None
+
+
+def test_cancelling_takes_the_fence_from_the_worker(deliveries: Deliveries) -> None:
+    from ledger.api import Ended, cancel
+
+    one = event()
+    held = claimed(deliveries, one)
+
+    assert cancel(one.id)
+    assert not cancel(one.id)
+    with pytest.raises(Superseded):
+        deliveries.finish(held, LINK, keep_days=1)
+    assert claim(deliveries, one) == Ended(owed=False)
+
+
+def test_a_failed_delivery_that_is_retried_tells_its_next_failure_again(deliveries: Deliveries) -> None:
+    from ledger.api import Notices, retry
+    from ledger.models import Notification
+
+    one = event()
+    deliveries.fail(claimed(deliveries, one), "no such folder")
+    notices = Notices(lease=30, overdue=60)
+    first = notices.claim_next(one.id)
+    assert first is not None
+    notices.sent(first)
+
+    assert retry(one.id)
+    assert not retry(one.id)
+    deliveries.fail(claimed(deliveries, one), "still no such folder")
+
+    assert Notification.objects.filter(delivery_id=one.id, kind="failed").count() == 2
+
+
+def test_a_mail_about_a_failure_that_has_not_gone_out_is_dropped_by_a_retry(deliveries: Deliveries) -> None:
+    from ledger.api import Kind, Notices, retry
+
+    one = event()
+    deliveries.fail(claimed(deliveries, one), "no such folder")
+    retry(one.id)
+    finish(deliveries, claimed(deliveries, one))
+
+    notices = Notices(lease=30, overdue=60)
+    only = notices.claim_next(one.id)
+    assert only is not None
+    assert only.kind == Kind.DELIVERED
+    assert notices.claim_next(one.id) is None

@@ -1,0 +1,204 @@
+"""Moves of a notification, and the sweep, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backends.contract import Link, Stored
+from backends.errors import Superseded
+from messaging.messages import SimulationCompleted, parse
+from messaging.settings import Settings
+from tests.support.events import event
+
+if TYPE_CHECKING:
+    from ledger.deliveries import Deliveries
+    from ledger.notifications import Notices
+
+
+@pytest.fixture
+def deliveries(ledger_settings: Settings) -> Iterator[Deliveries]:
+    from ledger.api import Deliveries
+
+    del ledger_settings
+    yield Deliveries("host:1", lease=30, overdue=60)
+
+
+@pytest.fixture
+def notices(deliveries: Deliveries) -> Notices:
+    from ledger.api import Notices
+
+    del deliveries
+    return Notices(lease=30, overdue=60)
+
+
+def delivered(deliveries: Deliveries, *, keep_days: int = 30, **data: Any) -> SimulationCompleted:
+    from ledger.api import Claim
+
+    one = event(**data)
+    held = deliveries.claim(one, one.to_bytes(), None)
+    assert isinstance(held, Claim)
+    generation = deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=["x: left out"])
+    deliveries.place(held, backend="memory", generation=generation, key="k")
+    deliveries.stored(held, backend="memory", generation=generation, stored=Stored(key="k", size=3))
+    deliveries.finish(held, Link(url="http://example.org/f"), keep_days=keep_days)
+    return one
+
+
+def change(one: SimulationCompleted, **values: Any) -> None:
+    from ledger.models import Notification
+
+    Notification.objects.filter(delivery_id=one.id).update(**values)
+
+
+def row(one: SimulationCompleted) -> Any:
+    from ledger.models import Notification
+
+    return Notification.objects.get(delivery_id=one.id)
+
+
+def test_each_recipient_is_claimed_once(deliveries: Deliveries, notices: Notices) -> None:
+    one = delivered(deliveries, recipients=["a@example.org", "b@example.org"])
+
+    first, second, third = (notices.claim_next(one.id) for _ in range(3))
+
+    assert first is not None
+    assert second is not None
+    assert third is None
+    assert {first.recipient, second.recipient} == {"a@example.org", "b@example.org"}
+    for notice in (first, second):
+        notices.sent(notice)
+    assert notices.seconds_to_next(one.id) is None
+
+
+def test_the_date_that_the_mail_states_is_counted_from_the_claim(deliveries: Deliveries, notices: Notices) -> None:
+    from django.utils import timezone
+
+    kept = notices.claim_next(delivered(deliveries, keep_days=30).id)
+    for_ever = notices.claim_next(delivered(deliveries, keep_days=0).id)
+
+    assert kept is not None
+    assert kept.keep_until == (timezone.now() + timedelta(days=30)).date()
+    assert for_ever is not None
+    assert for_ever.keep_until is None
+
+
+def test_a_sender_that_died_before_data_is_replaced_without_counting(deliveries: Deliveries, notices: Notices) -> None:
+    from ledger.work import from_now
+
+    one = delivered(deliveries)
+    dead = notices.claim_next(one.id)
+    assert dead is not None
+    assert notices.claim_next(one.id) is None
+    change(one, lease_until=from_now(-1))
+
+    again = notices.claim_next(one.id)
+
+    assert again is not None
+    assert again.uncertain == 0
+    with pytest.raises(Superseded):
+        notices.data_starts(dead)
+    notices.sent(dead)
+    assert row(one).state == "SENDING"
+
+
+def test_a_sender_that_died_in_the_data_window_is_counted_as_uncertain(
+    deliveries: Deliveries, notices: Notices
+) -> None:
+    from ledger.work import from_now
+
+    one = delivered(deliveries)
+    dead = notices.claim_next(one.id)
+    assert dead is not None
+    notices.data_starts(dead)
+    change(one, lease_until=from_now(-1))
+
+    again = notices.claim_next(one.id)
+
+    assert again is not None
+    assert again.id == dead.id
+    assert again.uncertain == 1
+    assert not row(one).data_started
+
+
+def test_a_postponed_mail_is_due_later_and_the_next_time_is_told(deliveries: Deliveries, notices: Notices) -> None:
+    one = delivered(deliveries)
+    notice = notices.claim_next(one.id)
+    assert notice is not None
+    notices.data_starts(notice)
+    notices.postpone(notice, 100, "451 try later")
+
+    assert notices.claim_next(one.id) is None
+    left = notices.seconds_to_next(one.id)
+    assert left is not None
+    assert 90 < left <= 100
+    assert not row(one).data_started
+    assert row(one).attempts == 1
+
+
+def test_the_announcement_tells_what_the_mail_needs(deliveries: Deliveries) -> None:
+    from ledger.api import announcement
+
+    one = delivered(deliveries)
+    told = announcement(one.id)
+    assert told is not None
+    message: Any = parse(told.body)
+
+    assert message.data.delivery_id == one.id
+    assert message.data.link == "http://example.org/f"
+    assert message.data.warnings == ("x: left out",)
+
+
+def test_the_sweep_finds_what_is_past_its_time_and_waits_twice_as_long_each_time(deliveries: Deliveries) -> None:
+    from ledger.api import overdue, stamp
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    waiting = event()
+    deliveries.record(waiting, waiting.to_bytes(), None)
+    told = delivered(deliveries)
+    assert overdue() == []
+    Delivery.objects.filter(id=waiting.id).update(wake_at=from_now(-1))
+    change(told, wake_at=from_now(-1))
+
+    found = {one.delivery_id: one for one in overdue()}
+
+    assert found[waiting.id].wake_up.routing_key == "wake.single"
+    assert found[waiting.id].wake_up.body == waiting.to_bytes()
+    assert found[told.id].wake_up.routing_key == "link.ready"
+    for one in found:
+        stamp(one)
+    assert overdue() == []
+    assert Delivery.objects.get(id=waiting.id).wake_seconds == 120
+    assert row(told).wake_seconds == 120
+
+
+def test_nothing_that_has_ended_is_swept(deliveries: Deliveries, notices: Notices) -> None:
+    from ledger.api import overdue
+    from ledger.models import Delivery
+
+    one = delivered(deliveries)
+    notice = notices.claim_next(one.id)
+    assert notice is not None
+    notices.sent(notice)
+
+    assert Delivery.objects.get(id=one.id).wake_at is None
+    assert row(one).wake_at is None
+    assert overdue() == []
+
+
+def test_one_process_at_a_time_holds_the_lock(deliveries: Deliveries) -> None:
+    from ledger.api import lock
+    from ledger.models import Lock
+    from ledger.work import from_now
+
+    del deliveries
+    assert lock("sweep", "one", 30)
+    assert lock("sweep", "one", 30)
+    assert not lock("sweep", "two", 30)
+    Lock.objects.update(until=from_now(-1))
+    assert lock("sweep", "two", 30)
+    assert not lock("sweep", "one", 30)

@@ -1,0 +1,78 @@
+"""Writes the parts of docs/ that follow from the code: ``python -m tests.support.docs`` (scripts/docs)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from messaging.messages import schemas
+from messaging.settings import PREFIX, Settings
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+FROM_HERE = "# From here on written by scripts/docs."
+BEFORE, AFTER = "<!-- written by scripts/docs -->", "<!-- end -->"
+# What a default depends on, in words.
+COMPUTED = {
+    "data_dir": "the user's data folder for `simcourier`",
+    "broker_url": "`sqlite:///<data dir>/broker.db`",
+    "database_url": "`sqlite:///<data dir>/simcourier.db`",
+    "email_url": "`file://<data dir>/mail`",
+    "email_from": "the user's name at this host",
+}
+
+
+def with_schemas(document: str) -> str:
+    """The text of docs/asyncapi.yaml with the messages' schemas as they are now."""
+    head, _, _ = document.partition(FROM_HERE)
+    text = yaml.safe_dump(flat_schemas(), sort_keys=False, allow_unicode=True, width=110)
+    indented = "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
+    return f"{head}{FROM_HERE}\n  schemas:\n{indented}"
+
+
+def flat_schemas() -> dict[str, Any]:
+    """All schemas side by side, since ``#/$defs`` would be looked for at the top of an AsyncAPI document."""
+    flat: dict[str, Any] = {}
+    for schema in schemas().values():
+        definitions = schema.pop("$defs")
+        flat[schema["title"]] = schema
+        for name, definition in definitions.items():
+            assert flat.setdefault(name, definition) == definition, f"two schemas are called {name}"
+    moved = _moved(flat)
+    assert isinstance(moved, dict)
+    return moved
+
+
+def with_settings(document: str) -> str:
+    """The text of docs/settings.md with the table of settings as they are now."""
+    rows = ["| variable | default | |", "|---|---|---|", *map(_row, Settings.model_fields)]
+    table = "\n".join(rows)
+    return re.sub(f"{BEFORE}.*{AFTER}", lambda _: f"{BEFORE}\n{table}\n{AFTER}", document, flags=re.DOTALL)
+
+
+def _row(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = COMPUTED.get(name) or ("" if field.default in {None, "", ()} else f"`{field.default}`")
+    return f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |"
+
+
+def _moved(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {
+            key: value.replace("#/$defs/", "#/components/schemas/") if key == "$ref" else _moved(value)
+            for key, value in part.items()
+        }
+    return [_moved(one) for one in part] if isinstance(part, list) else part
+
+
+def main() -> None:
+    """Write both."""
+    for name, renew in (("asyncapi.yaml", with_schemas), ("settings.md", with_settings)):
+        file = DOCS / name
+        file.write_text(renew(file.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Django in the tests' own process, on one database after the other."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from django.core.management import call_command
+from django.db import connections
+
+import ledger
+from ledger.site import site_settings
+from messaging.settings import Settings, load
+
+SECRET = "a secret key that only the tests know"
+
+
+def settings_for(data_dir: Path, database_url: str | None = None, **more: str) -> Settings:
+    """Settings with a data folder of the test's own."""
+    variables = {"SIMCOURIER_DATA_DIR": str(data_dir), "SIMCOURIER_SECRET_KEY": SECRET}
+    if database_url is not None:
+        variables["SIMCOURIER_DATABASE_URL"] = database_url
+    return load(variables | {f"SIMCOURIER_{name.upper()}": value for name, value in more.items()})
+
+
+def use_database(settings: Settings) -> None:
+    """Make Django talk to the database of ``settings`` from now on; it must be migrated."""
+    ledger.setup(settings)
+    connections.close_all()
+    connections.settings["default"] = connections.configure_settings(
+        {"default": site_settings(settings)["DATABASES"]["default"]}
+    )["default"]
+    if hasattr(connections._connections, "default"):
+        del connections["default"]
+
+
+def migrated_copy(template: Path, target: Path) -> None:
+    """A migrated SQLite ledger at ``target``; the first call makes ``template``."""
+    if not template.exists():
+        use_database(settings_for(template.parent, f"sqlite:///{template}"))
+        call_command("migrate", verbosity=0)
+        connections.close_all()
+    shutil.copyfile(template, target)

@@ -1,0 +1,127 @@
+"""Which files are meant, and which are refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from consumer.collect import collect, locate
+from consumer.errors import NotNow, Undeliverable
+from messaging.messages import Results
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.sca").write_text("a")
+    (folder / "sub" / "b ä.vec").write_text("b")
+    return folder
+
+
+def of(folder: Path, **patterns: tuple[str, ...]) -> Results:
+    return Results.model_validate({"location": folder.as_uri(), **patterns})
+
+
+def names(folder: Path, roots: tuple[str, ...] = (), **patterns: tuple[str, ...]) -> list[str]:
+    return [file.name for file in collect(of(folder, **patterns), roots).files]
+
+
+def test_every_file_is_collected_under_its_name(results: Path) -> None:
+    assert names(results) == ["a.sca", "sub/b ä.vec"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ({"include": ("*.vec",)}, ["sub/b ä.vec"]),
+        ({"exclude": ("*.vec",)}, ["a.sca"]),
+        ({"include": ("sub/*",)}, ["sub/b ä.vec"]),
+        ({"include": ("*.sca", "*.vec"), "exclude": ("sub/*",)}, ["a.sca"]),
+    ],
+)
+def test_patterns_choose(results: Path, patterns: dict[str, tuple[str, ...]], expected: list[str]) -> None:
+    assert names(results, **patterns) == expected
+
+
+def test_a_link_inside_is_followed_and_one_that_leads_out_is_refused_and_told(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (results / "out").symlink_to(tmp_path / "secret")
+    (results / "in").symlink_to("a.sca")
+    (results / "circle").symlink_to("circle")
+    (results / "folder").symlink_to(tmp_path, target_is_directory=True)
+
+    snapshot = collect(of(results), ())
+
+    assert [file.name for file in snapshot.files] == ["a.sca", "in", "sub/b ä.vec"]
+    assert [entry.partition(":")[0] for entry in snapshot.left_out] == ["circle", "folder", "out"]
+    assert "leads out" in snapshot.left_out[2]
+
+
+def test_a_link_into_another_root_is_followed(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x").write_text("x")
+    (results / "x").symlink_to(tmp_path / "other" / "x")
+
+    assert "x" in names(results, roots=(str(tmp_path),))
+    assert "x" not in names(results, roots=(str(results),))
+
+
+def test_devices_pipes_and_sockets_are_refused_without_waiting_for_them(results: Path) -> None:
+    os.mkfifo(results / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(results / "socket"))
+    (results / "device").symlink_to("/dev/zero")
+
+    snapshot = collect(of(results), ())
+
+    assert [file.name for file in snapshot.files] == ["a.sca", "sub/b ä.vec"]
+    assert len(snapshot.left_out) == 3
+
+
+def test_a_folder_outside_the_roots_is_refused(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    with pytest.raises(Undeliverable, match="outside"):
+        collect(of(results), (str(tmp_path / "root"),))
+
+
+def test_a_link_that_leads_out_of_the_root_is_refused(results: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "run").symlink_to(results, target_is_directory=True)
+
+    with pytest.raises(Undeliverable, match="outside"):
+        collect(of(root / "run"), (str(root),))
+
+
+@pytest.mark.parametrize("location", ["file:///a/../etc", "file://elsewhere/a", "s3://bucket/a", "file:relative"])
+def test_odd_locations_are_refused(location: str) -> None:
+    with pytest.raises(Undeliverable):
+        locate(location, ())
+
+
+def test_a_missing_folder_a_file_and_an_empty_folder_are_told_apart(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder, told in [
+        (tmp_path / "none", "does not exist"),
+        (results / "a.sca", "is not a folder"),
+        (tmp_path / "empty", "holds no file"),
+    ]:
+        with pytest.raises(Undeliverable, match=told):
+            collect(of(folder), ())
+
+
+def test_a_root_that_this_worker_cannot_see_is_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(NotNow, match="not visible"):
+        collect(of(tmp_path / "unmounted" / "run"), (str(tmp_path / "unmounted"),))
+
+
+def test_a_location_with_spaces_and_percent_signs_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "run #1 50% ä"
+    folder.mkdir()
+    (folder / "x").write_text("x")
+
+    assert names(folder) == ["x"]

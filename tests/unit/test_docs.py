@@ -1,0 +1,79 @@
+"""The documentation agrees with the code, and nothing in it leads nowhere."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from messaging.messages import digest, parse_event
+from messaging.settings import PREFIX, Settings
+from messaging.topology import Topology
+from simcourier._version import __version__
+from tests.support.docs import with_settings
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8")
+
+    assert with_settings(text) == text, "run scripts/docs"
+    assert all(f"`{PREFIX}{name.upper()}`" in text for name in Settings.model_fields)
+
+
+def test_every_variable_that_a_page_names_is_a_setting() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {f"{name}_FILE" for name in known} | {"SIMCOURIER_TEST_AMQP_URL", "SIMCOURIER_TEST_DATABASE_URL"}
+
+    named = {name for page in PAGES for name in re.findall(r"\bSIMCOURIER_[A-Z_]+[A-Z]\b", page.read_text("utf-8"))}
+
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_to_a_file_of_ours_leads_to_one(page: Path) -> None:
+    targets = [target for target in LINK.findall(page.read_text("utf-8")) if "://" not in target]
+
+    assert [target for target in targets if not (page.parent / target.partition("#")[0]).exists()] == []
+
+
+def test_the_example_event_is_one() -> None:
+    event = parse_event((ROOT / "docs" / "example-event.json").read_bytes())
+
+    assert event.routing_key == "simulation.completed.single"
+    assert digest((ROOT / "docs" / "example-event.json").read_bytes())
+
+
+def test_the_page_on_messages_names_the_exchange_and_every_field_of_an_event() -> None:
+    text = (ROOT / "docs" / "messages.md").read_text("utf-8")
+    fields = {
+        field.alias or name
+        for part in (type(parse_event((ROOT / "docs" / "example-event.json").read_bytes()).data),)
+        for name, field in part.model_fields.items()
+    }
+
+    assert Topology().exchange in text
+    assert [name for name in sorted(fields) if f"`{name}`" not in text] == []
+
+
+def test_the_changelog_has_a_place_for_what_is_new() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+    assert "## [Unreleased]" in text
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|[ab]\d+|rc\d+)?", __version__)
+    assert "version" in project["dynamic"]
+
+
+def test_the_picture_of_the_way_is_well_formed_and_has_a_title_and_a_description() -> None:
+    text = (ROOT / "docs" / "way.svg").read_text("utf-8")
+
+    assert re.search(r"<title[^>]*>[^<]+</title>", text)
+    assert re.search(r"<desc[^>]*>[^<]+</desc>", text)
+    assert "<text" in text
+    assert "<script" not in text

@@ -1,0 +1,165 @@
+"""Settings: read once, wrong ones refused by name, secrets never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from messaging.settings import PREFIX, Settings, WrongSetting, load, require_roots
+
+SECRET = "hunter2-do-not-show"
+SECRETS = ("broker_url", "database_url", "email_url", "secret_key")
+
+
+def refusal(environ: dict[str, str], env_file: Path | None = None) -> str:
+    with pytest.raises(WrongSetting) as caught:
+        load(environ, env_file)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_nothing_needs_to_be_set(tmp_path: Path) -> None:
+    settings = load({"SIMCOURIER_DATA_DIR": str(tmp_path)})
+
+    assert settings.broker_url.get_secret_value() == f"sqlite:///{tmp_path}/broker.db"
+    assert settings.database_url.get_secret_value() == f"sqlite:///{tmp_path}/simcourier.db"
+    assert settings.email_url.get_secret_value() == f"file://{tmp_path}/mail"
+    assert "@" in settings.email_from
+    assert settings.embedded_broker
+    assert settings.embedded_ledger
+
+
+def test_the_data_folder_defaults_to_one_of_the_user() -> None:
+    settings = load({"HOME": "/home/anna"})
+
+    assert settings.data_dir.name == "simcourier"
+    assert settings.data_dir.is_absolute()
+
+
+def test_a_relative_data_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    settings = load({"SIMCOURIER_DATA_DIR": "here"})
+
+    assert settings.data_dir == tmp_path / "here"
+    assert settings.broker_url.get_secret_value() == f"sqlite:///{tmp_path}/here/broker.db"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load({}).concurrency = 2  # type: ignore[misc]
+
+
+def test_a_list_is_separated_by_commas() -> None:
+    settings = load({"SIMCOURIER_RESULTS_ROOTS": " /srv/results, https://files.example.org/ ,,"})
+
+    assert settings.results_roots == ("/srv/results", "https://files.example.org/")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert load({"SIMCOURIER_CONCURRENCY": " ", "SIMCOURIER_SECRET_KEY": ""}) == load({})
+
+
+def test_a_secret_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(f"{SECRET}\n")
+
+    settings = load({"SIMCOURIER_SECRET_KEY_FILE": str(file)})
+
+    assert settings.secret_key
+    assert settings.secret_key.get_secret_value() == SECRET
+
+
+def test_a_value_and_a_file_for_one_setting_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(SECRET)
+
+    text = refusal({"SIMCOURIER_SECRET_KEY": SECRET, "SIMCOURIER_SECRET_KEY_FILE": str(tmp_path / "key")})
+
+    assert "SIMCOURIER_SECRET_KEY and SIMCOURIER_SECRET_KEY_FILE" in text
+    assert SECRET not in text
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    text = refusal({"SIMCOURIER_SECRET_KEY_FILE": str(tmp_path / "nowhere")})
+
+    assert text.startswith("SIMCOURIER_SECRET_KEY_FILE: ")
+    assert str(tmp_path / "nowhere") in text
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text(
+        "# a comment\n\nexport SIMCOURIER_CONCURRENCY=3\nSIMCOURIER_PUBLIC_URL='https://results.example.org'\nOTHER=x\n"
+    )
+
+    settings = load({"SIMCOURIER_CONCURRENCY": "4"}, file)
+
+    assert settings.concurrency == 4
+    assert settings.public_url == "https://results.example.org"
+
+
+def test_a_line_of_the_env_file_that_is_no_setting_is_named_by_its_number(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text(f"A=b\n{SECRET}\n")
+
+    text = refusal({}, file)
+
+    assert f"{file}, line 2" in text
+    assert SECRET not in text
+
+
+def test_an_env_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / "none") in refusal({}, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SIMCOURIER_CONCURRENCY", "many"),
+        ("SIMCOURIER_CONCURRENCY", "0"),
+        ("SIMCOURIER_LOCAL_CLOUD_PORT", "70000"),
+        ("SIMCOURIER_LEASE_SECONDS", "nan"),
+        ("SIMCOURIER_LEASE_SECONDS", "-1"),
+        ("SIMCOURIER_MAX_WAIT_DAYS", "inf"),
+        ("SIMCOURIER_BROKER_PREFIX", "Sim Courier"),
+        ("SIMCOURIER_BROKER_URL", f"redis://user:{SECRET}@host"),
+        ("SIMCOURIER_BROKER_URL", f"amqp://user:{SECRET}@[host"),
+        ("SIMCOURIER_DATABASE_URL", f"mysql://user:{SECRET}@host/db"),
+        ("SIMCOURIER_EMAIL_URL", f"user:{SECRET}@mail.example.org"),
+        ("SIMCOURIER_EMAIL_URL", SECRET),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_variable_and_not_shown(variable: str, value: str) -> None:
+    text = refusal({variable: value})
+
+    assert text.startswith(variable)
+    assert value not in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("field", SECRETS)
+def test_a_secret_shows_neither_in_repr_nor_in_str(field: str) -> None:
+    scheme = {"broker_url": "amqp", "database_url": "postgresql", "email_url": "smtp"}.get(field, "key")
+    settings = load({f"{PREFIX}{field.upper()}": f"{scheme}://user:{SECRET}@host/x"})
+
+    assert SECRET in getattr(settings, field).get_secret_value()
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_results_roots_must_be_set_with_rabbitmq() -> None:
+    amqp = {"SIMCOURIER_BROKER_URL": "amqp://host"}
+
+    require_roots(load({}))
+    require_roots(load(amqp | {"SIMCOURIER_RESULTS_ROOTS": "/srv"}))
+    with pytest.raises(WrongSetting, match="SIMCOURIER_RESULTS_ROOTS must be set"):
+        require_roots(load(amqp))
+
+
+def test_the_prefix_names_the_exchange() -> None:
+    assert load({"SIMCOURIER_BROKER_PREFIX": "trial"}).topology.exchange == "trial.events.v1"
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
