@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import requests
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
 from backends.errors import BackendError, PermanentError, TransientError
 
@@ -33,6 +34,8 @@ def call(service: str, request: Callable[[], requests.Response]) -> requests.Res
         raise TransientError(f"{service} did not answer in time.") from error
     except requests.ConnectionError as error:
         raise _cause(error) or TransientError(f"{service} cannot be reached.") from error
+    except (ChunkedEncodingError, ContentDecodingError) as error:
+        raise TransientError(f"{service} broke off in the middle of its answer.") from error
     if answer.status_code >= 400:  # noqa: PLR2004 - RFC 9110, section 15
         raise error_of(service, answer)
     return answer
@@ -54,7 +57,7 @@ def error_of(service: str, answer: requests.Response) -> BackendError:
 def retry_after(answer: requests.Response) -> float | None:
     """Seconds that the service asked us to wait (RFC 9110, section 10.2.3: seconds or a date)."""
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text)
     try:
         until = parsedate_to_datetime(text)

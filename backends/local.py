@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import requests
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, field_validator
 
 from backends.contract import Archive, Backend, Link, Progress, Status, Stored
-from backends.errors import TransientError
+from backends.errors import PermanentError, TransientError
 from backends.http import TIMEOUT, call
 
 SERVICE = "The local cloud"
@@ -34,12 +35,21 @@ class Config(BaseModel):
             url = f"http://{url}"
         try:
             parts = urlsplit(url)
-            known = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+            known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+            bare = not (parts.username or parts.password or parts.query or parts.fragment)
         except ValueError:
-            known = False
-        if not known:
+            known = bare = False
+        if not (known and bare):
             raise ValueError("the server's address is expected, e.g. 10.10.160.10:8976 or https://files.example.org")
         return url
+
+    @field_validator("key")
+    @classmethod
+    def _visible(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value().strip() if value is not None else ""
+        if not key.isprintable():
+            raise ValueError("the key must be one line of visible characters")
+        return SecretStr(key) if key else None
 
 
 class Local(Backend[Config]):
@@ -51,42 +61,55 @@ class Local(Backend[Config]):
 
     def check(self) -> Status:
         """Ask the server for its free space; a wrong key is told here already."""
-        answer = self._call("GET", "status").json()
-        return Status(account=f"local cloud at {self.config.server}", free_bytes=answer["free_bytes"])
+        (free,) = _told(self._call("GET", "status"), "free_bytes")
+        return Status(account=f"local cloud at {self.config.server}", free_bytes=free)
 
     def store(self, archive: Archive, progress: Progress) -> Stored:
-        """Send it in one request; the server shows the file when all bytes are durable and the digest is right."""
-        body = _Body(archive, progress) if archive.size is None else _SizedBody(archive, progress)
+        """Send it in one request; the server shows the file when all bytes are there and durable."""
+        # requests takes a body of length 0 for none, and would not ask for its pieces.
+        body = _SizedBody(archive, progress) if archive.size else _Body(archive, progress)
         headers = {"Content-Type": "application/octet-stream"}
         params = {"key": archive.key, "name": archive.name}
-        answer = self._call("PUT", "files", params=params, data=body, headers=headers).json()
-        if (answer["size"], answer["sha256"]) != (body.sent, archive.sha256):
+        size, sha256 = _told(self._call("PUT", "files", params=params, data=body, headers=headers), "size", "sha256")
+        if (size, sha256) != (body.sent, archive.sha256):
             raise TransientError("The local cloud holds other bytes than were sent.")
-        return Stored(key=archive.key, size=answer["size"])
+        return Stored(key=archive.key, size=size)
 
     def link(self, stored: Stored, expires: AwareDatetime | None) -> Link:
         """The file's one link, ending at ``expires``."""
         asked = {"expires": expires.isoformat() if expires else None}
-        answer = self._call("POST", "links", params={"key": stored.key}, json=asked).json()
-        return Link(url=answer["url"], expires=answer["expires"])
+        url, ends = _told(self._call("POST", "links", params={"key": stored.key}, json=asked), "url", "expires")
+        return Link(url=url, expires=ends)
 
     def delete(self, stored: Stored) -> None:
         """Remove file and link."""
         self._call("DELETE", "files", params={"key": stored.key})
 
     def _call(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        headers = dict(arguments.pop("headers", {}))
+        headers: dict[str, str | bytes] = dict(arguments.pop("headers", {}))
         if self.config.key is not None:
-            headers["Authorization"] = f"Bearer {self.config.key.get_secret_value()}"
+            headers["Authorization"] = f"Bearer {self.config.key.get_secret_value()}".encode()
         url = f"{self.config.server}/api/v1/{path}"
         send = partial(self.http.request, method, url, headers=headers, timeout=TIMEOUT, **arguments)
-        return call(SERVICE, partial(send, allow_redirects=False))
+        answer = call(SERVICE, partial(send, allow_redirects=False))
+        if answer.status_code >= 300:  # noqa: PLR2004 - RFC 9110, section 15
+            raise PermanentError(f"{self.config.server} redirects elsewhere; use that address.", scope="backend")
+        return answer
+
+
+def _told(answer: requests.Response, *fields: str) -> list[Any]:
+    try:
+        facts = answer.json()
+        return [facts[field] for field in fields]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PermanentError("What answers there is no local cloud; is the address right?", scope="backend") from error
 
 
 class _Body:
-    """The archive as pieces; the last one is handed over only after the fence was looked at once more.
+    """The archive as pieces; the last one is handed over only after all is known to be well.
 
-    The server commits when it has the whole body, so that is the moment right before committing.
+    The server commits when it has the whole body, so that is the moment right before committing: the length and the
+    digest are right, and the fence still holds.
     """
 
     def __init__(self, archive: Archive, progress: Progress) -> None:
@@ -95,16 +118,24 @@ class _Body:
         self.sent = 0
 
     def __iter__(self) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        announced = self._archive.size
         with self._archive.open() as source:
             held = source.read(CHUNK)
             while piece := source.read(CHUNK):
+                if announced is not None and self.sent + len(held) >= announced:
+                    raise TransientError(f"The archive is longer than the {announced} bytes it was said to have.")
+                digest.update(held)
                 yield held
                 self.sent += len(held)
                 self._progress.save({"sent": self.sent}, self.sent)
                 held = piece
+        digest.update(held)
         size = self._archive.size
         if size is not None and self.sent + len(held) != size:
             raise TransientError(f"The archive ended after {self.sent + len(held)} of {size} bytes.")
+        if digest.hexdigest() != self._archive.sha256:
+            raise TransientError("The archive's bytes are not those of its digest.")
         self._progress.save({"sent": self.sent}, self.sent)
         self._progress.ensure()
         if held:

@@ -281,7 +281,15 @@ class Deliveries:
     def finish(self, claim: Claim, link: Link, *, keep_days: int) -> None:
         """Link, DELIVERED, and a PENDING notification per recipient, in one transaction."""
         with transaction.atomic():
-            self._end(claim, State.DELIVERED, reason="", link=link.url, link_expires=link.expires, keep_days=keep_days)
+            self._end(
+                claim,
+                State.DELIVERED,
+                stage="",
+                reason="",
+                link=link.url,
+                link_expires=link.expires,
+                keep_days=keep_days,
+            )
             self._owe(claim, Kind.DELIVERED)
 
     @unit_of_work

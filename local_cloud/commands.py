@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import structlog
 from aiohttp import web
+from structlog.tracebacks import ExceptionDictTransformer
 
 from local_cloud.server import make_app
 from local_cloud.storage import Storage
@@ -66,7 +67,10 @@ async def _serve(app: web.Application, host: str, port: int, address_file: Path 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     # No request time-out: an upload may take hours. A client that vanished is noticed by TCP keep-alive.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_SECONDS, tcp_keepalive=True)
+    # No decompression: what is stored is what was sent.
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=GRACE_SECONDS, tcp_keepalive=True, auto_decompress=False
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -103,7 +107,8 @@ def _configure_logs() -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            # Without the values of variables, among which is the upload key.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

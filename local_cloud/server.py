@@ -15,8 +15,10 @@ from urllib.parse import quote
 
 import structlog
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from local_cloud.errors import Problem, Refusal, response
+from local_cloud.names import attachment, file_name
 from local_cloud.storage import Incoming, Record, Storage
 
 log = structlog.get_logger()
@@ -92,7 +94,7 @@ async def _status(request: web.Request) -> web.Response:
 async def _upload(request: web.Request) -> web.Response:
     _authorise(request)
     key = _key_of(request)
-    name = request.query.get("name") or key.rpartition("/")[2]
+    name = file_name(request.query.get("name") or key.rpartition("/")[2])
     incoming = await _on_disk(request, request.app[STORAGE].receive)
     try:
         await _receive(request, incoming)
@@ -155,12 +157,35 @@ async def _download(request: web.Request) -> web.StreamResponse:
         raise Refusal(Problem.GONE)
     headers = {
         "Content-Type": "application/zip" if record.name.lower().endswith(".zip") else "application/octet-stream",
-        "Content-Disposition": _attachment(record.name),
+        "Content-Disposition": attachment(record.name),
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-transform",
         "Referrer-Policy": "no-referrer",
     }
-    return web.FileResponse(path, headers=headers, chunk_size=PIECE)
+    return _Download(path, headers=headers, chunk_size=PIECE)
+
+
+class _Download(web.FileResponse):
+    """Minds an entity tag in If-Range (RFC 9110, section 13.1.5), where aiohttp only knows dates.
+
+    Without that, whoever goes on with a download of bytes that have been replaced gets a mixture.
+    """
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        wanted = request.headers.get("If-Range", "")
+        if wanted.endswith('"') and wanted != await asyncio.to_thread(self._tag):
+            headers = request.headers.copy()
+            headers.popall("Range", None)
+            request = request.clone(headers=headers)
+        return await super().prepare(request)
+
+    def _tag(self) -> str:
+        """As `aiohttp.web.FileResponse` makes it."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return ""
+        return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
 
 
 def _authorise(request: web.Request) -> None:
@@ -170,7 +195,9 @@ def _authorise(request: web.Request) -> None:
             raise Refusal(Problem.ONLY_LOOPBACK)
         return
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), key.encode()):
+    # aiohttp reads headers as UTF-8 and keeps other bytes as surrogates.
+    same = hmac.compare_digest(given.strip().encode(errors="surrogateescape"), key.encode())
+    if kind.lower() != "bearer" or not same:
         raise Refusal(Problem.NO_KEY)
 
 
@@ -202,12 +229,6 @@ def _expires(body: bytes) -> str | None:
 
 def _facts(record: Record) -> dict[str, Any]:
     return {"key": record.key, "name": record.name, "size": record.size, "sha256": record.sha256}
-
-
-def _attachment(name: str) -> str:
-    """RFC 6266 with RFC 8187: a plain name for old clients, the real one in UTF-8."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%/' else "_" for c in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _route(request: web.Request) -> str:

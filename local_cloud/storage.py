@@ -28,7 +28,9 @@ from typing import BinaryIO
 from local_cloud.errors import Problem, Refusal
 
 RECORD = "record.json"
+RECORD_PART = "record.part"
 SECRET_BYTES = 24  # 192 random bits
+OURS = re.compile(r"[0-9a-f]{32}")  # names that the server makes
 TOKEN = re.compile(r"[0-9a-f]{32}\.[A-Za-z0-9_-]{32}")
 
 
@@ -125,11 +127,12 @@ class Storage:
                 stored=datetime.now(UTC).isoformat(timespec="seconds"),
                 expires=before.expires if before else None,
             )
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _fsync_folder(self._files)
-            incoming.path.rename(folder / record.sha256)
-            _fsync_folder(folder)
-            _write(folder / RECORD, record)
+            with _disk_full_told():
+                folder.mkdir(mode=0o700, exist_ok=True)
+                _fsync_folder(self._files)
+                with _written(folder, record):
+                    incoming.path.rename(folder / record.sha256)
+                    _fsync_folder(folder)
             if before is not None:
                 (folder / before.sha256).unlink(missing_ok=True)
         return record
@@ -139,14 +142,19 @@ class Storage:
         return self._read(self._files / _id(key))
 
     def set_expiry(self, key: str, expires: str | None) -> Record | None:
-        """Change when the link of ``key`` ends; None: there is no such file."""
+        """Change when the link of ``key`` ends; None: there is no such file.
+
+        Raises:
+            Refusal: the disk is full.
+        """
         with self._lock:
             folder = self._files / _id(key)
             record = self._read(folder)
             if record is None:
                 return None
             record = replace(record, expires=expires)
-            _write(folder / RECORD, record)
+            with _disk_full_told(), _written(folder, record):
+                pass
             return record
 
     def by_token(self, token: str) -> tuple[Record, Path] | None:
@@ -167,10 +175,13 @@ class Storage:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _remove_leftovers(self) -> None:
-        """What a server that was killed has left half done."""
+        """What a server that was killed has left half done; anything that is not ours is left alone."""
         for upload in self._incoming.iterdir():
-            upload.unlink()
+            if OURS.fullmatch(upload.name):
+                upload.unlink()
         for folder in self._files.iterdir():
+            if not OURS.fullmatch(folder.name):
+                continue
             record = self._read(folder)
             if record is None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -241,14 +252,21 @@ def _id(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def _write(path: Path, record: Record) -> None:
-    part = path.with_suffix(".part")
-    with _disk_full_told(), part.open("w", encoding="utf-8") as stream:
-        json.dump(asdict(record), stream, indent=1, ensure_ascii=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
-    _fsync_folder(path.parent)
+@contextlib.contextmanager
+def _written(folder: Path, record: Record) -> Iterator[None]:
+    """Write the record beside the one in force, let the block do its part, then put it in force in one step."""
+    part = folder / RECORD_PART
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            json.dump(asdict(record), stream, indent=1, ensure_ascii=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(folder / RECORD)
+    _fsync_folder(folder)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ def connect(url: str, topology: Topology) -> Engine:
 
     Raises:
         ValueError: the URL names no known engine.
+        BrokerError: the rest of the URL cannot be read.
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from messaging.errors import UserError
+from messaging.engine import BrokerError
 
 # File systems over a network do not share memory between machines, which SQLite's WAL needs, and many lie about
 # locks (https://www.sqlite.org/wal.html, https://www.sqlite.org/faq.html#q5). Names as in /proc/self/mountinfo.
@@ -36,7 +36,7 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 SETUP_LOCK: Final = "setup.lock"
 
 
-class NetworkFolder(UserError):
+class NetworkFolder(BrokerError):
     """The folder lies on a network file system."""
 
     exit_code = 2
@@ -66,14 +66,16 @@ def refuse_network(folder: Path, mounts: Path = MOUNTS) -> None:
 
 
 def make_private(file: Path) -> None:
-    """Make an empty file, and its folder, that only its owner may read; leave both alone where they exist."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make an empty file, and its folders, that only their owner may read; leave alone what exists."""
+    for folder in reversed(file.parents):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)  # another process may be making it too
     os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)  # or the file's name may not outlive a power failure
+        os.fsync(descriptor)  # or the file's name may not outlive a power failure
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 @contextmanager

@@ -114,7 +114,7 @@ def test_a_body_that_is_too_large_is_refused(engine: Engine, topology: Topology,
 def test_a_full_queue_refuses_and_accepts_again_when_there_is_room(topology: Topology, broker_url: str) -> None:
     engine = connect(broker_url, replace(topology, max_length=3))
     declare(engine)
-    accepted = []
+    accepted: list[str] = []
     with engine.publisher() as publisher:
 
         def refused() -> bool:

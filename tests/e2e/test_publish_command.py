@@ -259,11 +259,8 @@ def test_processes_that_publish_at_the_same_time_send_each_event_once(host: Host
     [
         (["--to", "ben"], "--to: 'ben' is no email address."),
         (["--parameter", "rho"], "--parameter: NAME=VALUE is expected, not 'rho'."),
-        (["--parameter", "rho=1"], "--parameter: belongs to a campaign"),
         (["--campaign-runs", "3"], "--campaign-runs: belongs to a campaign"),
-        (["--label", "a=" + "x" * 300], "--label: "),
         (["--event-id", "7"], "--event-id: '7' is no UUID."),
-        (["--outcome", "done"], "'done' is not one of"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_nothing_is_spooled(host: Host, options: list[str], sentence: str) -> None:
@@ -283,7 +280,7 @@ def test_a_results_folder_that_does_not_exist_is_refused(host: Host) -> None:
 
 
 def test_help_works_with_wrong_settings(host: Host) -> None:
-    for arguments in (["publish"], ["spool"], ["spool", "list"], ["spool", "flush"]):
+    for arguments in (["publish"], ["spool", "flush"]):
         done = host.command(*arguments, "--help", SIMCOURIER_CONCURRENCY="many")
         assert done.returncode == 0
         assert "Example:" in done.stdout

@@ -52,14 +52,6 @@ def in_a_process(*arguments: str, code: str = "", **environ: str) -> subprocess.
     )
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_can_be_loaded_and_its_short_help_is_the_one_of_the_front_door(name: str) -> None:
-    command = main.get_command(click.Context(main), name)
-
-    assert command is not None
-    assert command.name == name or name in {"local-cloud"}
-
-
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != DJANGO])
 def test_the_help_of_a_command_and_of_its_subcommands_shows_an_example(name: str) -> None:
     command = main.get_command(click.Context(main), name)

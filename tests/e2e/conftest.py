@@ -1,0 +1,39 @@
+"""Whole installations: embedded, and on RabbitMQ with PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from messaging.topology import Topology
+from tests.support.broker import delete_queues
+from tests.support.installation import Installation
+
+
+@pytest.fixture(
+    params=["embedded", pytest.param("grown", marks=[pytest.mark.rabbitmq, pytest.mark.postgresql])],
+)
+def installation(request: pytest.FixtureRequest, tmp_path: Path, topology: Topology) -> Iterator[Installation]:
+    """One machine on the embedded default; and RabbitMQ with PostgreSQL."""
+    if request.param == "embedded":
+        with Installation(tmp_path / "data") as one:
+            yield one
+        return
+    new_database_url: Callable[[], str] = request.getfixturevalue("new_database_url")
+    url: str = request.getfixturevalue("amqp_url")
+    prefix = topology.prefix
+    with Installation(tmp_path / "data", broker_url=url, database_url=new_database_url(), prefix=prefix) as one:
+        yield one
+    delete_queues(url, Topology(prefix=prefix))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A small results folder."""
+    folder = tmp_path / "results"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "General-#0.sca").write_text("version 3\nscalar a b 1\n")
+    (folder / "sub" / "größe, 1.vec").write_bytes(bytes(range(256)) * 2000)
+    return folder

@@ -1,0 +1,231 @@
+"""A whole installation of real processes on one machine, in a folder of the test's own."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from email.message import EmailMessage
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from messaging.cli import engine_of
+from messaging.engine import BrokerError
+from messaging.settings import Settings, load
+from producer import publish
+from tests.support.ledger import SECRET
+from tests.support.scratch import free_ports, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Installation:
+    """Starts roles as processes; ends them all when the block ends.
+
+    Args:
+        folder: data folder.
+        broker_url, database_url: None for the embedded ones.
+        prefix: of the broker's names.
+        settings: more settings, by their lower-case names.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        broker_url: str | None = None,
+        database_url: str | None = None,
+        prefix: str = "simcourier",
+        **settings: str,
+    ) -> None:
+        self.folder = folder
+        self.mail_folder = folder / "mail"
+        self.cloud_port = free_ports(1)[0]
+        variables = {
+            "data_dir": str(folder),
+            "broker_prefix": prefix,
+            "secret_key": SECRET,
+            "email_from": "SimCourier <simcourier@example.org>",
+            "lease_seconds": "2",
+            "overdue_seconds": "2",
+            "sweep_seconds": "0.5",
+            "grace_seconds": "3",
+            "local_cloud_port": str(self.cloud_port),
+            "results_roots": "/",
+        } | settings
+        if broker_url is not None:
+            variables["broker_url"] = broker_url
+        if database_url is not None:
+            variables["database_url"] = database_url
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("SIMCOURIER_")}
+        self.environ |= {f"SIMCOURIER_{name.upper()}": value for name, value in variables.items()}
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._logs = 0
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.simcourier("manage", "migrate", "--verbosity", "0")
+        (self.folder / "cloud-key").write_text("an upload key that only the tests know")
+        config = self.folder / "local.json"
+        config.write_text(json.dumps({"key": "an upload key that only the tests know"}))
+        token = self.folder / "local.token"
+        token.write_text(f"127.0.0.1:{self.cloud_port}")
+        self.simcourier("backends", "add", "local", "--token-file", str(token), "--config-file", str(config))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        if error is not None:
+            for log in sorted(self.folder.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text(errors='replace')[-6000:]}")
+
+    def simcourier(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "simcourier", *arguments],
+            cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def start(self, *arguments: str, dies_at: str | None = None) -> subprocess.Popen[bytes]:
+        """Start a role; with ``dies_at`` it is killed there."""
+        module = ["tests.support.dies", dies_at] if dies_at else ["simcourier"]
+        self._logs += 1
+        with (self.folder / f"{self._logs:02}-{arguments[0]}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *module, *arguments],
+                cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def start_cloud(self) -> subprocess.Popen[bytes]:
+        """Start the local cloud and wait until it answers."""
+        process = self.start(
+            "local-cloud", "--folder", str(self.folder / "cloud"), "--key-file", str(self.folder / "cloud-key")
+        )
+        wait_until(lambda: _answers(f"http://127.0.0.1:{self.cloud_port}/healthz"), "the local cloud answers")
+        return process
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """End a role by SIGTERM, as an operator does."""
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+    @property
+    def settings(self) -> Settings:
+        """What the processes read from their environment."""
+        return load(self.environ)
+
+    def wait_ready(self) -> None:
+        """Wait until the queues are declared."""
+        engine = engine_of(self.settings)
+
+        def declared() -> bool:
+            try:
+                engine.depths()
+            except BrokerError:
+                return False
+            return True
+
+        wait_until(declared, "the queues are declared")
+
+    def publish(self, results: Path, **details: Any) -> str:
+        """Publish as a simulator does; the event's id."""
+        to = details.pop("to", "anna@example.org")
+        published = publish(results, to=to, backend="local", settings=self.settings, **details)
+        assert published.state == "sent", published.reason
+        return str(published.event_id)
+
+    def where(self, event_id: str) -> dict[str, Any] | None:
+        """What the ledger knows of a delivery."""
+        done = self.simcourier("where", event_id, "--json", check=False)
+        return dict(json.loads(done.stdout)[0]) if done.returncode == 0 else None
+
+    def wait_until_quiet(self) -> None:
+        """Wait until no queue and no rung of the ladder holds a message."""
+        engine = engine_of(self.settings)
+        wait_until(
+            lambda: not any(depth.ready + depth.held + depth.waiting for depth in engine.depths().values()),
+            "all queues are empty",
+        )
+
+    def mails(self) -> list[EmailMessage]:
+        """The mails that were written to files."""
+        found = []
+        for file in sorted(self.mail_folder.glob("*.eml")):
+            mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+            assert isinstance(mail, EmailMessage)
+            found.append(mail)
+        return found
+
+    def mails_about(self, event_id: str) -> list[EmailMessage]:
+        """The mails that name this delivery."""
+        return [mail for mail in self.mails() if event_id in text_of(mail)]
+
+    def wait_for_mail(self, event_id: str, timeout: float = 40) -> EmailMessage:
+        """The one mail about a delivery, once it is there."""
+        wait_until(lambda: bool(self.mails_about(event_id)), f"a mail about {event_id}", timeout)
+        mails = self.mails_about(event_id)
+        assert len(mails) == 1
+        return mails[0]
+
+
+def text_of(mail: EmailMessage) -> str:
+    """The text part."""
+    body = mail.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content())
+
+
+def link_in(mail: EmailMessage) -> str:
+    """The link that the text part carries."""
+    links = [line for line in text_of(mail).splitlines() if line.startswith("http")]
+    assert len(links) == 1, text_of(mail)
+    return links[0]
+
+
+def fetch(url: str) -> bytes:
+    """What is behind a link."""
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return bytes(answer.read())
+
+
+def unpacked(archive: bytes) -> dict[str, bytes]:
+    """The files of an archive."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.testzip() is None
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """The files of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def stored_archives(installation: Installation) -> Sequence[Path]:
+    """The archives that the local cloud holds, also those that no link leads to."""
+    return [path for path in (installation.folder / "cloud" / "files").glob("*/*") if path.name != "record.json"]
+
+
+def _answers(url: str) -> bool:
+    try:
+        fetch(url)
+    except (urllib.error.URLError, OSError):
+        return False
+    return True

@@ -1,0 +1,88 @@
+"""Headers of RabbitMQ messages: what is ours, what is the broker's, and whose word counts."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pika
+
+from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, Taken
+from messaging.rabbitmq_copy import copy_properties, properties_for, read_headers, read_user
+from messaging.rabbitmq_link import Address
+
+EXPIRED = {"reason": "expired", "queue": "q.wait.1s", "count": 2, "time": datetime(2026, 1, 1, tzinfo=UTC)}
+LIMIT = {"reason": "delivery_limit", "queue": "q", "count": 1, "time": datetime(2026, 1, 1, tzinfo=UTC)}
+
+
+def properties(headers: dict[str, object], user: str | None = "worker") -> pika.BasicProperties:
+    return pika.BasicProperties(headers=headers, user_id=user)
+
+
+def taken(properties: pika.BasicProperties) -> Taken:
+    return Taken("q", b"", "m", read_headers(properties, dead=False), False, read_user(properties, "worker"), None)
+
+
+def test_marks_of_the_broker_are_not_ours() -> None:
+    found = read_headers(
+        properties({"a": "b", "x-death": [EXPIRED], "x-delivery-count": 3, "x-first-death-queue": "q", "BCC": ["z"]}),
+        dead=False,
+    )
+
+    assert found == {"a": "b"}
+
+
+def test_a_dead_letter_tells_its_last_death_and_not_its_waits() -> None:
+    found = read_headers(properties({"x-death": [LIMIT, EXPIRED]}), dead=True)
+
+    assert found[QUEUE_HEADER] == "q"
+    assert "delivery_limit" in found[REASON_HEADER]
+    assert [death["reason"] for death in json.loads(found[DEATH_HEADER])] == ["delivery_limit", "expired"]
+
+
+def test_what_bury_has_said_is_not_overruled() -> None:
+    said = {REASON_HEADER: "because", QUEUE_HEADER: "elsewhere"}
+
+    assert read_headers(properties({**said, "x-death": [EXPIRED]}), dead=True) == said
+    assert read_headers(properties({**said, "x-death": [LIMIT]}), dead=True)[REASON_HEADER] == "because"
+
+
+def test_headers_of_other_types_become_text() -> None:
+    found = read_headers(properties({"n": 7, "t": True, "b": b"\xff", "l": [1, "x"]}), dead=False)
+
+    assert found == {"n": "7", "t": "true", "b": "�", "l": '[1, "x"]'}
+
+
+def test_a_copy_keeps_the_name_of_who_published_the_original() -> None:
+    original = properties({}, user="simulator")
+    copy = copy_properties(taken(original), original, "worker", {})
+
+    assert copy.user_id == "worker"
+    assert read_user(copy, "worker") == "simulator"
+
+
+def test_only_our_own_word_about_others_counts() -> None:
+    assert read_user(properties({"x-simcourier-user": "admin"}, user="simulator"), "worker") == "simulator"
+    assert read_user(properties({"x-simcourier-user": "admin"}, user=None), "worker") is None
+
+
+def test_a_message_of_nobody_stays_one() -> None:
+    original = properties({}, user=None)
+    copy = copy_properties(taken(original), original, "worker", {})
+
+    assert read_user(copy, "worker") is None
+
+
+def test_our_own_messages_need_no_such_mark() -> None:
+    original = properties_for("m", "worker", {"a": "b"})
+
+    assert copy_properties(taken(original), original, "worker", {}).headers == {"a": "b"}
+
+
+def test_an_address_shows_no_password() -> None:
+    address = Address("amqp://anna:hunter2@broker.example.org:5673/sims?heartbeat=5")
+
+    assert address.place == "broker.example.org:5673, vhost sims"
+    assert "hunter2" not in repr(address)
+    assert address.parameters.heartbeat == 5
+    assert address.parameters.blocked_connection_timeout == 20
