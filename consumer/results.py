@@ -71,10 +71,10 @@ class ResultsWorker:
                 verdict = decide(error, Attempt(claim.attempts, claim.trouble_seconds), self._policy)
                 if is_ours(error):
                     log.exception("delivery.bug")
-            try:
-                result = self._write(claim, verdict)
-            except Superseded:
-                result = self._write(claim, Abandon())
+        try:
+            result = self._write(claim, verdict)
+        except Superseded:
+            result = self._write(claim, Abandon())
         log.info(
             "delivery.handled",
             verdict=type(verdict).__name__ if verdict else "Deliver",

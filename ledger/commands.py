@@ -290,7 +290,6 @@ def add_backend(
     _prepare(ctx)
     from backends.registry import WrongConfig
     from backends.registry import configure as configure_plugin
-
     from ledger.definitions import define
 
     token = token_file.read().strip() if token_file else ""

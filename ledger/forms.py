@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from backends.registry import WrongConfig, configure
 from django import forms
 from django.core.exceptions import ValidationError
 
+from backends.registry import WrongConfig, configure
 from ledger.models import StorageBackend
 
 KEPT = "Set. Leave empty to keep it."

@@ -183,7 +183,13 @@ class Engine(ABC):
 
     @abstractmethod
     def consumer(self, queues: Sequence[str], *, prefetch: int = 1) -> Consumer:
-        """A new consumer of ``queues``, holding at most ``prefetch`` messages; connects on first use."""
+        """A new consumer of ``queues``, holding at most ``prefetch`` messages.
+
+        Tries to connect at once; a broker that is away is told by the first `take`.
+
+        Raises:
+            Refused: wrong credentials, or a queue that is there with other arguments.
+        """
 
     @abstractmethod
     def depths(self) -> dict[str, QueueDepth]:

@@ -255,11 +255,13 @@ def describe(error: ValidationError) -> str:
 
 
 def digest(body: bytes) -> str:
-    """SHA-256 (hex) of the JSON document, whatever its white space and order of keys.
+    """SHA-256 (hex) of the JSON document, whatever its white space, order of keys and time of publishing.
 
-    Two bodies with one event id are the same event exactly if their digests agree.
+    Two bodies with one event id are the same event exactly if their digests agree. The envelope's ``time`` does not
+    count: a command that publishes the same event again cannot know when it did so first.
     """
     document = json.loads(body)
+    document.pop("time", None)
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -80,15 +81,16 @@ def test_a_message_that_is_no_event_is_set_aside_unchanged(installation: Install
 def test_the_example_event_sent_by_another_client_is_delivered(
     amqp_url: str, database_url: str, tmp_path: Path, results: Path
 ) -> None:
-    event = (ROOT / "docs" / "examples" / "simulation-completed.json").read_text()
-    event = event.replace("file:///srv/results/mm1-0001", results.as_uri()).replace('"*.vec"', '"*.vec", "*.sca"')
+    document = json.loads((ROOT / "docs" / "examples" / "simulation-completed.json").read_bytes())
+    document["data"]["results"] = {"location": results.as_uri()}
+    event = json.dumps(document)
     with Installation(tmp_path / "data", broker_url=amqp_url, database_url=database_url) as one:
         one.start_cloud()
         one.start("worker")
         one.start("email-sender")
         wait_until(lambda: _amqp_publish(amqp_url, event), "amqp-publish finds the exchange")
 
-        mail = one.wait_for_mail("7b0a1f6e-52f1-4a3c-9d0e-3f6f5b8f2c11")
+        mail = one.wait_for_mail(document["id"])
 
         assert unpacked(fetch(link_in(mail))) == files_below(results)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,11 +22,11 @@ LINK = Link(url="http://example.org/f/abc")
 
 
 @pytest.fixture
-def deliveries(ledger_settings: Settings) -> Iterator[Deliveries]:
+def deliveries(ledger_settings: Settings) -> Deliveries:
     from ledger.api import Deliveries
 
     del ledger_settings
-    yield Deliveries("host:1", lease=LEASE, overdue=60)
+    return Deliveries("host:1", lease=LEASE, overdue=60)
 
 
 def claim(deliveries: Deliveries, one: SimulationCompleted) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def deliveries(ledger_settings: Settings) -> Iterator[Deliveries]:
+def deliveries(ledger_settings: Settings) -> Deliveries:
     from ledger.api import Deliveries
 
     del ledger_settings
-    yield Deliveries("host:1", lease=30, overdue=60)
+    return Deliveries("host:1", lease=30, overdue=60)
 
 
 @pytest.fixture

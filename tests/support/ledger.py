@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def use_database(settings: Settings) -> None:
     connections.settings["default"] = connections.configure_settings(
         {"default": site_settings(settings)["DATABASES"]["default"]}
     )["default"]
-    if hasattr(connections._connections, "default"):
+    with contextlib.suppress(AttributeError):  # this thread has not used the last one
         del connections["default"]
 
 

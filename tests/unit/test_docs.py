@@ -15,6 +15,7 @@ from simcourier._version import __version__
 from tests.support.docs import with_settings
 
 ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "docs" / "examples" / "simulation-completed.json"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -43,17 +44,17 @@ def test_a_link_to_a_file_of_ours_leads_to_one(page: Path) -> None:
 
 
 def test_the_example_event_is_one() -> None:
-    event = parse_event((ROOT / "docs" / "example-event.json").read_bytes())
+    event = parse_event(EXAMPLE.read_bytes())
 
     assert event.routing_key == "simulation.completed.single"
-    assert digest((ROOT / "docs" / "example-event.json").read_bytes())
+    assert digest(EXAMPLE.read_bytes())
 
 
 def test_the_page_on_messages_names_the_exchange_and_every_field_of_an_event() -> None:
     text = (ROOT / "docs" / "messages.md").read_text("utf-8")
     fields = {
         field.alias or name
-        for part in (type(parse_event((ROOT / "docs" / "example-event.json").read_bytes()).data),)
+        for part in (type(parse_event(EXAMPLE.read_bytes()).data),)
         for name, field in part.model_fields.items()
     }
 

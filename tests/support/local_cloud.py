@@ -1,0 +1,153 @@
+"""A live storage server: its own process, folder and port."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+from tests.support.scratch import Scratch, wait_until
+
+KEY = "upload-key-canary-5f2c"
+COMMAND = [sys.executable, "-c", "from local_cloud.commands import main; main(prog_name='local-cloud')"]
+LOG = "server.log"
+
+
+def session() -> requests.Session:
+    """A session that does not look for proxies or passwords in the environment."""
+    http = requests.Session()
+    http.trust_env = False
+    return http
+
+
+class LocalCloud:
+    """Runs from the block's begin to its end, unless the test stops or kills it.
+
+    Args:
+        key: the upload key; empty: none.
+        arguments: more of the command line's.
+        within: a command that starts the server's.
+    """
+
+    def __init__(self, *, key: str = KEY, arguments: tuple[str, ...] = (), within: tuple[str, ...] = ()) -> None:
+        self._scratch = Scratch("local-cloud", signal.SIGKILL)
+        self.key = key
+        self.folder = self._scratch.path / "cloud"
+        self.url = ""
+        self.http = session()
+        self._within = within
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        if key:
+            (self._scratch.path / "key").write_text(f"{key}\n")
+
+    def start(self) -> None:
+        """Start, or start again on the same folder; returns when it listens."""
+        address = self._scratch.path / "address"
+        address.unlink(missing_ok=True)
+        command = [*self._within, *COMMAND, "--port", "0", "--folder", str(self.folder), "--address-file", str(address)]
+        if self.key:
+            command += ["--key-file", str(self._scratch.path / "key")]
+        self._process = process = self._scratch.spawn([*command, *self._arguments], log=LOG)
+
+        def listens() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(f"local-cloud ended on start:\n{self.log}")
+            return address.exists()
+
+        wait_until(listens, "the local cloud's start")
+        self.url = address.read_text()
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def port(self) -> int:
+        """On which it listens."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def log(self) -> str:
+        """All that it has written, on both outputs."""
+        return (self._scratch.path / LOG).read_text()
+
+    def stop(self) -> int:
+        """End it as an operator does; its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            print(self.log[-6000:])
+        self._close()
+
+    def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """A request as a client with the key makes it; ``path`` below ``/api/v1/``."""
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        headers |= arguments.pop("headers", {})
+        return self.http.request(method, f"{self.url}/api/v1/{path}", headers=headers, timeout=60, **arguments)
+
+    def put(self, key: str, content: Any, **arguments: Any) -> requests.Response:
+        """Upload."""
+        params = {"key": key} | arguments.pop("params", {})
+        return self.call("PUT", "files", params=params, data=content, **arguments)
+
+    def link(self, key: str, expires: str | None = None) -> str:
+        """The address of an uploaded file."""
+        answer = self.call("POST", "links", params={"key": key}, json={"expires": expires})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["url"])
+
+    def get(self, url: str, **headers: str) -> requests.Response:
+        """Download as a recipient does, without the key."""
+        return self.http.get(url, headers=headers, timeout=60)
+
+    def fetch(self, url: str) -> bytes | None:
+        """The bytes behind a link; None: there is nothing (any more)."""
+        answer = self.get(url)
+        return answer.content if answer.status_code == 200 else None
+
+    def keys(self) -> list[str]:
+        """Keys of the files that the server has, as its folder shows."""
+        return sorted(json.loads(record.read_text())["key"] for record in self.folder.glob("files/*/record.json"))
+
+    def data(self) -> list[bytes]:
+        """What lies in its folder besides records, finished or not."""
+        files = [*self.folder.glob("files/*/*"), *self.folder.glob("incoming/*")]
+        return sorted(file.read_bytes() for file in files if file.name != "record.json")
+
+    def incoming(self) -> list[Path]:
+        """Files of uploads that are on their way."""
+        return list(self.folder.glob("incoming/*"))
+
+    def _end(self, how: signal.Signals) -> int:
+        assert self._process is not None
+        process, self._process = self._process, None
+        self._scratch.end(process, how)
+        return process.wait()
+
+    def _close(self) -> None:
+        self.http.close()
+        self._scratch.remove()
