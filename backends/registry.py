@@ -56,7 +56,7 @@ def plugin(identifier: str) -> type[Backend[Any]]:
         )
     try:
         loaded = found[0].load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise WrongConfig(f"The storage plugin '{wanted}' cannot be imported: {error}.", "id") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
         raise WrongConfig(f"The entry point of the storage plugin '{wanted}' is no Backend.", "id")

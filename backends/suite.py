@@ -147,8 +147,8 @@ class BackendContract:
     def test_no_key_leads_elsewhere(
         self, backend: Backend[Any], archive: Make, store: Store, fetch: Fetch, pattern: str
     ) -> None:
-        key = pattern.format(id=uuid.uuid4())
-        other = archive(key=key.replace("..", "x"), seed=1)
+        unique = uuid.uuid4()
+        key, other = pattern.format(id=unique), archive(key=f"{unique}.zip", seed=1)
         beside = store(other)
         sample = archive(key=key)
 

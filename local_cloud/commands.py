@@ -7,18 +7,20 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import structlog
 from aiohttp import web
 from structlog.tracebacks import ExceptionDictTransformer
 
-from local_cloud.server import make_app
+from local_cloud.server import UPLOADS, make_app
 from local_cloud.storage import Storage
 
 log = structlog.get_logger()
 
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 20.0  # for uploads that are on their way when the server is stopped
+CLOSE_SECONDS = 3.0  # for downloads, which can go on elsewhere
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,11 +71,12 @@ async def _serve(app: web.Application, host: str, port: int, address_file: Path 
     # No request time-out: an upload may take hours. A client that vanished is noticed by TCP keep-alive.
     # No decompression: what is stored is what was sent.
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=GRACE_SECONDS, tcp_keepalive=True, auto_decompress=False
+        app, access_log=None, shutdown_timeout=CLOSE_SECONDS, tcp_keepalive=True, auto_decompress=False
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        site = web.TCPSite(runner, host, port)
+        await site.start()
         listening = runner.addresses[0]
         address = f"http://{f'[{listening[0]}]' if ':' in listening[0] else listening[0]}:{listening[1]}"
         log.info("local_cloud.started", address=address)
@@ -83,6 +86,10 @@ async def _serve(app: web.Application, host: str, port: int, address_file: Path 
             part.replace(address_file)
         await stop.wait()
         log.info("local_cloud.stopping")
+        await site.stop()  # nobody new; aiohttp's own shutdown would throw away what is still sent to us
+        uploads: set[asyncio.Task[Any]] = app[UPLOADS]
+        if uploads:
+            await asyncio.wait(uploads, timeout=GRACE_SECONDS)
     finally:
         await runner.cleanup()
     log.info("local_cloud.stopped")

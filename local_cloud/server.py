@@ -28,6 +28,8 @@ LONGEST_KEY = 1024
 STORAGE = web.AppKey("storage", Storage)
 DISK = web.AppKey("disk", ThreadPoolExecutor)
 KEY = web.AppKey("key", str)
+UPLOADS = web.AppKey("uploads", set)
+"""The tasks of those that are on their way."""
 PUBLIC_URL = web.AppKey("public_url", str)
 
 P = ParamSpec("P")
@@ -46,6 +48,7 @@ def make_app(storage: Storage, *, key: str, public_url: str) -> web.Application:
     app = web.Application(middlewares=[_answer_refusals])
     app[STORAGE] = storage
     app[DISK] = ThreadPoolExecutor(8, thread_name_prefix="disk")
+    app[UPLOADS] = set()
     app[KEY] = key
     app[PUBLIC_URL] = public_url.rstrip("/")
     app.add_routes(
@@ -56,7 +59,7 @@ def make_app(storage: Storage, *, key: str, public_url: str) -> web.Application:
             web.get("/api/v1/files", _metadata),
             web.delete("/api/v1/files", _delete),
             web.post("/api/v1/links", _link),
-            web.get("/f/{token}/{name}", _download),
+            web.get("/f/{token}/{name:[^/]+}", _download),
         ]
     )
     return app
@@ -96,12 +99,16 @@ async def _upload(request: web.Request) -> web.Response:
     key = _key_of(request)
     name = file_name(request.query.get("name") or key.rpartition("/")[2])
     incoming = await _on_disk(request, request.app[STORAGE].receive)
+    task = asyncio.current_task()
+    request.app[UPLOADS].add(task)
     try:
         await _receive(request, incoming)
         record = await _on_disk(request, request.app[STORAGE].commit, incoming, key, name)
     except BaseException:
         incoming.discard()
         raise
+    finally:
+        request.app[UPLOADS].discard(task)
     log.info("file.stored", bytes=record.size)
     return web.json_response(_facts(record), status=201)
 
@@ -114,7 +121,8 @@ async def _receive(request: web.Request, incoming: Incoming) -> None:
             if len(held) >= PIECE:
                 await _on_disk(request, incoming.write, bytes(held))
                 held.clear()
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:
+        log.warning("upload.cut", bytes=incoming.size + len(held))
         raise Refusal(Problem.INCOMPLETE) from error
     await _on_disk(request, incoming.write, bytes(held))
     if request.content_length is not None and request.content_length != incoming.size:

@@ -91,6 +91,11 @@ class SqliteEngine(Engine):
         store = Store(self.path)
         try:
             with store.reading() as db:
+                declared = {name for (name,) in db.execute("SELECT name FROM queues")}
+                if not declared.issuperset(self.topology.queues):
+                    raise BrokerUnavailable(
+                        f"The queues of '{self.topology.prefix}' are not declared in {self.path}; start a worker once."
+                    )
                 return {queue: QueueDepth(*db.execute(query, (queue,)).fetchone()) for queue in self.topology.queues}
         finally:
             store.close()

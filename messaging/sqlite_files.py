@@ -66,11 +66,18 @@ def refuse_network(folder: Path, mounts: Path = MOUNTS) -> None:
 
 
 def make_private(file: Path) -> None:
-    """Make an empty file, and its folders, that only their owner may read; leave alone what exists."""
+    """Make an empty file, and its folders, that only their owner may read; leave alone what exists.
+
+    A file that exists is not even opened: closing any descriptor of a file lets go of all POSIX locks that this process
+    has on it, also those of SQLite (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
     for folder in reversed(file.parents):
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)  # another process may be making it too
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
     descriptor = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)  # or the file's name may not outlive a power failure

@@ -130,7 +130,7 @@ def prepare(path: Path, topology: Topology) -> None:
     with _errors(path):
         with exclusive(lifelines(path) / SETUP_LOCK):
             make_private(path)
-            _create_tables(path)
+            _create_tables(path, topology)
         store = Store(path)
         try:
             _declare(store, topology)
@@ -138,28 +138,40 @@ def prepare(path: Path, topology: Topology) -> None:
             store.close()
 
 
-def _create_tables(path: Path) -> None:
+def _create_tables(path: Path, topology: Topology) -> None:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+            # In one transaction with the tables: a publisher that finds these also finds where messages go.
+            _insert_topology(connection, *_topology_rows(topology))
+            connection.execute("COMMIT")
     finally:
         connection.close()
 
 
 def _declare(store: Store, topology: Topology) -> None:
-    queues = {(name,) for name in topology.queues}
-    bindings = {(topology.exchange, key, queue) for key, names in topology.bindings.items() for queue in names}
+    queues, bindings = _topology_rows(topology)
     with store.reading() as db:
         missing = queues - set(db.execute("SELECT name FROM queues"))
         unbound = bindings - set(db.execute("SELECT exchange, routing_key, queue FROM bindings"))
     if missing or unbound:
         with store.writing() as db:
-            db.executemany("INSERT OR IGNORE INTO queues VALUES (?)", missing)
-            db.executemany("INSERT OR IGNORE INTO bindings VALUES (?, ?, ?)", unbound)
+            _insert_topology(db, missing, unbound)
+
+
+def _topology_rows(topology: Topology) -> tuple[set[tuple[str]], set[tuple[str, str, str]]]:
+    queues = {(name,) for name in topology.queues}
+    bindings = {(topology.exchange, key, queue) for key, names in topology.bindings.items() for queue in names}
+    return queues, bindings
+
+
+def _insert_topology(db: sqlite3.Connection, queues: set[tuple[str]], bindings: set[tuple[str, str, str]]) -> None:
+    db.executemany("INSERT OR IGNORE INTO queues VALUES (?)", queues)
+    db.executemany("INSERT OR IGNORE INTO bindings VALUES (?, ?, ?)", bindings)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backends.contract import Backend
+from backends.errors import TransientError
 from backends.local import Local
 from backends.memory import Memory, fetch
-from backends.suite import BackendContract, Fetch
+from backends.suite import BackendContract, Fetch, Make, Store
 from tests.support.local_cloud import LocalCloud, session
 
 
@@ -65,3 +68,29 @@ class TestLocal(BackendContract):
     @pytest.fixture
     def canaries(self, server: LocalCloud) -> list[str]:
         return [server.key]
+
+    def test_bytes_that_are_not_those_of_the_digest_are_not_shown(
+        self, archive: Make, store: Store, count_files: Callable[[], int]
+    ) -> None:
+        before, sample = count_files(), archive()
+        sample.__dict__["sha256"] = "0" * 64
+
+        with pytest.raises(TransientError):
+            store(sample)
+
+        assert count_files() == before
+
+
+def test_the_plugin_on_the_page_for_authors_is_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "backends.md").read_text("utf-8")
+    plugin, suite = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    namespace: dict[str, Any] = {}
+
+    for example in (plugin, suite):
+        exec(compile(example, "docs/backends.md", "exec", dont_inherit=True), namespace)
+
+    with session() as http:
+        config = namespace["Config"](server="https://cloud.example.org", token="secret")
+        assert isinstance(namespace["MyCloud"](config, http), Backend)
+    wanted = {"backend", "fetch", "count_files", "canaries"}
+    assert vars(namespace["TestMyCloud"]).keys() >= wanted

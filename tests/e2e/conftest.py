@@ -12,13 +12,21 @@ from tests.support.broker import delete_queues
 from tests.support.installation import Installation
 
 
+@pytest.fixture(scope="session")
+def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the migrated ledger is made that embedded installations get copies of."""
+    return tmp_path_factory.mktemp("ledger-template") / "simcourier.db"
+
+
 @pytest.fixture(
     params=["embedded", pytest.param("grown", marks=[pytest.mark.rabbitmq, pytest.mark.postgresql])],
 )
-def installation(request: pytest.FixtureRequest, tmp_path: Path, topology: Topology) -> Iterator[Installation]:
+def installation(
+    request: pytest.FixtureRequest, tmp_path: Path, topology: Topology, ledger_template: Path
+) -> Iterator[Installation]:
     """One machine on the embedded default; and RabbitMQ with PostgreSQL."""
     if request.param == "embedded":
-        with Installation(tmp_path / "data") as one:
+        with Installation(tmp_path / "data", template=ledger_template) as one:
             yield one
         return
     new_database_url: Callable[[], str] = request.getfixturevalue("new_database_url")

@@ -19,13 +19,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from django.core.management import call_command
+from django.db import connections
+
 from messaging.cli import engine_of
 from messaging.engine import BrokerError
 from messaging.settings import Settings, load
 from producer import publish
-from tests.support.ledger import SECRET
+from tests.support.ledger import SECRET, migrated_copy, use_database
 from tests.support.scratch import free_ports, wait_until
 
+KEY = "an upload key that only the tests know"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -35,6 +39,7 @@ class Installation:
     Args:
         folder: data folder.
         broker_url, database_url: None for the embedded ones.
+        template: where the embedded ledger's migrated copy is kept.
         prefix: of the broker's names.
         settings: more settings, by their lower-case names.
     """
@@ -45,6 +50,7 @@ class Installation:
         *,
         broker_url: str | None = None,
         database_url: str | None = None,
+        template: Path | None = None,
         prefix: str = "simcourier",
         **settings: str,
     ) -> None:
@@ -56,7 +62,7 @@ class Installation:
             "broker_prefix": prefix,
             "secret_key": SECRET,
             "email_from": "SimCourier <simcourier@example.org>",
-            "lease_seconds": "2",
+            "lease_seconds": "1.5",
             "overdue_seconds": "2",
             "sweep_seconds": "0.5",
             "grace_seconds": "3",
@@ -71,16 +77,20 @@ class Installation:
         self.environ |= {f"SIMCOURIER_{name.upper()}": value for name, value in variables.items()}
         self.processes: list[subprocess.Popen[bytes]] = []
         self._logs = 0
+        self._template = template if database_url is None else None
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.simcourier("manage", "migrate", "--verbosity", "0")
-        (self.folder / "cloud-key").write_text("an upload key that only the tests know")
-        config = self.folder / "local.json"
-        config.write_text(json.dumps({"key": "an upload key that only the tests know"}))
-        token = self.folder / "local.token"
-        token.write_text(f"127.0.0.1:{self.cloud_port}")
-        self.simcourier("backends", "add", "local", "--token-file", str(token), "--config-file", str(config))
+        if self._template is not None:
+            migrated_copy(self._template, self.folder / "simcourier.db")
+        use_database(self.settings)
+        if self._template is None:
+            call_command("migrate", verbosity=0)
+        from ledger.definitions import define
+
+        (self.folder / "cloud-key").write_text(KEY)
+        define("local", name="Local cloud", token=f"127.0.0.1:{self.cloud_port}", config={"key": KEY})
+        connections.close_all()
         return self
 
     def __exit__(
@@ -89,9 +99,8 @@ class Installation:
         for process in self.processes:
             process.kill()
             process.wait()
-        if error is not None:
-            for log in sorted(self.folder.glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text(errors='replace')[-6000:]}")
+        for log in sorted(self.folder.glob("*.log")):  # pytest shows this where a test has failed
+            print(f"--- {log.name}\n{log.read_text(errors='replace')[-6000:]}")
 
     def simcourier(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

@@ -84,6 +84,11 @@ class LocalCloud:
         """End it as an operator does; its exit code."""
         return self._end(signal.SIGTERM)
 
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        assert self._process is not None
+        return self._process.wait(30)
+
     def kill(self) -> None:
         """End it as a crash would."""
         self._end(signal.SIGKILL)

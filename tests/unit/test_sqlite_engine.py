@@ -30,7 +30,7 @@ from messaging.messages import Lane
 from messaging.sqlite import SqliteEngine
 from messaging.sqlite_files import LifeLine, NetworkFolder, is_alive, new_life, refuse_network
 from messaging.topology import Topology
-from tests.support.broker import outgoing
+from tests.support.broker import fresh_topology, outgoing
 
 TOPOLOGY = Topology(prefix="unit")
 QUEUE = TOPOLOGY.lane(Lane.SINGLE)
@@ -323,3 +323,24 @@ def test_an_engine_on_a_network_file_system_makes_nothing(
     with pytest.raises(NetworkFolder, match="SIMCOURIER_DATA_DIR"):
         engine.consumer([QUEUE])
     assert not path.parent.exists()
+
+
+def test_a_second_consumer_of_a_process_leaves_the_locks_of_the_first_alone(tmp_path: Path) -> None:
+    """The kernel forgets all POSIX locks of a process on a file when it closes any descriptor of it."""
+    topology = fresh_topology()
+    path = tmp_path / "broker.db"
+    engine = SqliteEngine(f"sqlite:///{path}", topology)
+    locks = Path("/proc/locks")
+
+    def held() -> int:
+        inodes = {str(file.stat().st_ino) for file in tmp_path.glob("broker.db*") if file.is_file()}
+        own = [line.split() for line in locks.read_text().splitlines() if f" {os.getpid()} " in line]
+        return sum(words[5].rpartition(":")[2] in inodes for words in own if words[1] == "POSIX")
+
+    with engine.consumer([topology.recorder]) as first:
+        assert first.take(0) is None
+        before = held()
+        with engine.consumer([topology.dead]) as second:
+            assert second.take(0) is None
+
+            assert held() >= before > 0

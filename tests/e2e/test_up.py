@@ -1,0 +1,150 @@
+"""``simcourier up`` and ``simcourier demo``, as a newcomer runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from messaging.settings import load
+from producer import publish
+from tests.support.installation import ROOT, fetch, files_below, unpacked
+from tests.support.scratch import free_ports, wait_until
+
+
+def environ(folder: Path) -> dict[str, str]:
+    site, cloud = free_ports(2)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SIMCOURIER_")}
+    return clean | {
+        "SIMCOURIER_DATA_DIR": str(folder),
+        "SIMCOURIER_PUBLIC_URL": f"http://127.0.0.1:{site}",
+        "SIMCOURIER_LOCAL_CLOUD_PORT": str(cloud),
+        "SIMCOURIER_GRACE_SECONDS": "2",
+    }
+
+
+@contextmanager
+def running(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``up``, with what it said until it was ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simcourier", "up"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+    )
+    said = ""
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said += line
+            if line.startswith("Stop with"):
+                break
+        yield process, said
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Whatever runs with this data folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("SIMCOURIER_DATA_DIR") == str(folder) and process.pid != os.getpid():
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def test_up_delivers_tells_where_everything_is_and_stops_cleanly(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    env = environ(folder)
+    results = ROOT / "tests" / "data" / "tokenring"
+    with running(env) as (process, said):
+        assert "embedded broker (SQLite)" in said
+        assert env["SIMCOURIER_PUBLIC_URL"] in said
+        assert str(folder) in said
+        assert (folder / "admin-password").read_text().strip() in said
+        published = publish(results, to="anna@example.org", backend="local", settings=load(env))
+        address = f"{env['SIMCOURIER_PUBLIC_URL']}/api/deliveries/{published.event_id}"
+
+        def link() -> str:
+            with urllib.request.urlopen(address) as answer:
+                return str(json.load(answer)["link"] or "")
+
+        wait_until(lambda: (folder / "mail").is_dir() and any((folder / "mail").glob("*.eml")), "the mail")
+        assert unpacked(fetch(link())) == files_below(results)
+
+        second = subprocess.run(
+            [sys.executable, "-m", "simcourier", "up"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 1
+        assert "already running" in second.stderr
+        assert "Traceback" not in second.stderr
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+    assert processes_of(folder) == []
+
+
+def test_a_role_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with running(environ(folder)) as (process, _):
+        workers = [child for child in psutil.Process(process.pid).children() if "worker" in child.cmdline()]
+        assert len(workers) == 1
+        workers[0].kill()
+
+        wait_until(
+            lambda: any("worker" in child.cmdline() and child.pid != workers[0].pid
+                        for child in psutil.Process(process.pid).children()),
+            "another worker",
+        )  # fmt: skip
+
+
+def test_no_role_survives_up_being_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with running(environ(folder)) as (process, _):
+        assert len(processes_of(folder)) >= 5
+        process.kill()
+
+        wait_until(lambda: processes_of(folder) == [], "all roles have ended")
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
+    import socket
+
+    env = environ(tmp_path / "data")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(env["SIMCOURIER_LOCAL_CLOUD_PORT"])))
+        taken.listen()
+        done = subprocess.run(
+            [sys.executable, "-m", "simcourier", "up"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
+
+    assert done.returncode == 1
+    assert "SIMCOURIER_LOCAL_CLOUD_HOST" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_demo_shows_the_whole_way_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+    before = set(tmp_path.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-m", "simcourier", "demo"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    for told in ("Simulating", "Publishing", "DELIVERED", "Mail sent", "SHA-256", "Subject: Results ready", ".sca"):
+        assert told in done.stdout
+    links = set(re.findall(r"http://\S+\.zip", done.stdout))
+    assert len(links) == 1
+    assert set(tmp_path.iterdir()) == before
+    commands = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    assert not [command for command in commands if str(tmp_path) in command]

@@ -1,0 +1,60 @@
+"""A real SMTP server that keeps what it accepts, and refuses what it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+
+@dataclass
+class Mailbox:
+    """The server's side.
+
+    Args:
+        accepted: recipient and message, in order.
+        answer_rcpt: the reply to RCPT for a recipient; empty: accept.
+        answer_data: the reply to DATA; empty: accept.
+    """
+
+    accepted: list[tuple[str, bytes]] = field(default_factory=list)
+    answer_rcpt: Callable[[str], str] = lambda _: ""
+    answer_data: Callable[[], str] = lambda: ""
+    port: int = 0
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+        del server, session, options
+        answer = self.answer_rcpt(address)
+        if answer:
+            return answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        del server, session
+        answer = self.answer_data()
+        if answer:
+            return answer
+        self.accepted.extend((recipient, envelope.content) for recipient in envelope.rcpt_tos)
+        return "250 OK"
+
+    @property
+    def url(self) -> str:
+        """For ``SIMCOURIER_EMAIL_URL``."""
+        return f"smtp://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def smtp_server(port: int) -> Iterator[Mailbox]:
+    """A server on ``port`` of the loopback interface."""
+    mailbox = Mailbox()
+    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+    controller.start()
+    mailbox.port = port
+    try:
+        yield mailbox
+    finally:
+        controller.stop()
