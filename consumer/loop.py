@@ -184,6 +184,9 @@ def in_thread(loop: Loop, name: str, failed: Callable[[], None]) -> threading.Th
     def run() -> None:
         try:
             loop.run()
+        except BrokerError as error:  # refused for good: somebody must mend it
+            log.error("loop.ended", loop=name, error=str(error))
+            failed()
         except Exception:
             log.exception("loop.bug", loop=name)
             failed()

@@ -48,10 +48,13 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
     log.info(
         "worker.started", worker=worker, broker=engine.description, results=results, recorder=recorder, sweep=sweep
     )
-    if results:
-        _run_results(settings, engine, deliveries, stop)
-    for thread in threads:
-        thread.join()
+    try:
+        if results:
+            _run_results(settings, engine, deliveries, stop)
+        for thread in threads:
+            thread.join()
+    finally:
+        stop.request()  # so that no thread outlives a loop that could not start
     log.info("worker.stopped", worker=worker)
 
 

@@ -102,10 +102,14 @@ def open_backend(chosen: Definition, http: requests.Session, site: Mapping[str, 
 
 
 def session() -> requests.Session:
-    """An HTTP session that never follows the environment's proxies or netrc into giving credentials away."""
+    """An HTTP session that sends credentials only where a plugin says so, never from a ``.netrc``."""
     http = requests.Session()
-    http.trust_env = False
+    http.auth = _no_auth
     return http
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def translate(call: Callable[[], Any]) -> Any:

@@ -308,21 +308,23 @@ def add_backend(
 
 
 @click.command(short_help="The site: Django admin and JSON API.")
-@click.option("--bind", default="127.0.0.1:8974", show_default=True, help="HOST:PORT to listen on.")
+@click.option("--host", help="Address to listen on [default: SIMCOURIER_WEB_HOST].")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on [default: SIMCOURIER_WEB_PORT].")
 @click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Requests at a time.")
 @click.pass_context
-def web(ctx: click.Context, bind: str, threads: int) -> None:
+def web(ctx: click.Context, *, host: str | None, port: int | None, threads: int) -> None:
     """Serve the site: the Django admin and the JSON API, until SIGTERM or Ctrl-C.
 
     \b
     Example:
-      simcourier web --bind 127.0.0.1:8974
+      simcourier web --host 127.0.0.1 --port 8974
     """
-    _prepare(ctx)
+    settings = _prepare(ctx)
     configure("web")
     from ledger.server import serve
 
-    serve(bind, threads)
+    host, port = host or settings.web_host, port or settings.web_port
+    serve(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", threads)
 
 
 @click.command(

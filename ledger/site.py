@@ -66,7 +66,7 @@ def site_settings(settings: Settings) -> dict[str, Any]:
     public = urlsplit(settings.public_url)
     secure = public.scheme == "https"
     return {
-        "ALLOWED_HOSTS": list({public.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"}),
+        "ALLOWED_HOSTS": list({public.hostname or "localhost", "localhost", "127.0.0.1", "[::1]", settings.web_host}),
         "CSRF_TRUSTED_ORIGINS": [f"{public.scheme}://{public.netloc}"],
         "DATABASES": {"default": _database(settings)},
         "DEBUG": False,

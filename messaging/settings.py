@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ from messaging.errors import UserError
 from messaging.topology import Topology
 
 PREFIX = "SIMCOURIER_"
+# Of the storage server, which reads its own, and of the tests.
+OTHERS = ("SIMCOURIER_LOCAL_CLOUD_", "SIMCOURIER_TEST_")
 
 
 class WrongSetting(UserError):
@@ -66,12 +69,18 @@ class Settings(BaseModel):
         description="Encrypts the definitions' secrets and signs sessions (32 characters or more). Made on first start "
         "with a SQLite ledger (an owner-readable file); must be set with PostgreSQL.",
     )
-    public_url: str = Field(default="http://127.0.0.1:8974", description="Address under which people reach the site.")
+    web_host: str = Field(default="127.0.0.1", description="Address that `web` listens on.")
+    web_port: int = Field(default=8974, ge=1, le=65535, description="Port of `web`.")
+    public_url: str = Field(
+        description="Address under which people reach the site, where it is not the one that `web` listens on."
+    )
     local_cloud_host: str = Field(default="127.0.0.1", description="Address that `local-cloud` listens on.")
     local_cloud_port: int = Field(
         default=8976, ge=0, le=65535, description="Port of `local-cloud`; 0 takes a free one."
     )
-    local_cloud_public_url: str = Field(default="", description="Address in the links; empty: host and port above.")
+    local_cloud_public_url: str = Field(
+        default="", description="Address in the links; empty: the one under which the worker uploads."
+    )
     concurrency: int = Field(default=1, ge=1, le=64, description="Deliveries a results worker works on at a time.")
     lease_seconds: float = Field(
         default=60,
@@ -103,6 +112,8 @@ class Settings(BaseModel):
         values.setdefault("broker_url", f"sqlite:///{folder}/broker.db")
         values.setdefault("database_url", f"sqlite:///{folder}/simcourier.db")
         values.setdefault("email_url", f"file://{folder}/mail")
+        host, port = (values.get(name, cls.model_fields[name].default) for name in ("web_host", "web_port"))
+        values.setdefault("public_url", f"http://{host}:{port}")
         values.setdefault("email_from", f"{_user()}@{socket.gethostname()}")
         return values
 
@@ -136,6 +147,7 @@ def load(environ: Mapping[str, str], env_file: Path | None = None) -> Settings:
         WrongSetting: a variable is malformed, unknown, or names a file that cannot be read.
     """
     variables = {**(_read_env_file(env_file) if env_file else {}), **environ}
+    _refuse_unknown(variables)
     values: dict[str, str] = {}
     for field in Settings.model_fields:
         name = PREFIX + field.upper()
@@ -165,6 +177,17 @@ def require_roots(settings: Settings) -> None:
             "SIMCOURIER_RESULTS_ROOTS must be set with a RabbitMQ broker: the folders that results may come from, "
             "separated by commas."
         )
+
+
+def _refuse_unknown(variables: Mapping[str, str]) -> None:
+    """A mistyped name would else silently mean the default."""
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    known |= {f"{name}_FILE" for name in known}
+    for name in sorted(variables):
+        if name.startswith(PREFIX) and name not in known and not name.startswith(OTHERS):
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "docs/settings.md lists the settings."
+            raise WrongSetting(f"{name} is no setting; {hint}")
 
 
 def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None:

@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from messaging.cli import engine_of
 from messaging.engine import BrokerError
@@ -135,10 +134,9 @@ def local_cloud(settings: Settings) -> Role:
 
 
 def web(settings: Settings) -> Role:
-    """The site, on the host and port of the public URL."""
-    parts = urlsplit(settings.public_url)
-    bind = f"{parts.hostname or '127.0.0.1'}:{parts.port or 8974}"
-    return Role("web", ["web", "--bind", bind], lambda: _answers(f"http://{bind}/healthz"))
+    """The site."""
+    address = f"http://{settings.web_host}:{settings.web_port}"
+    return Role("web", ["web"], lambda: _answers(f"{address}/healthz"))
 
 
 def _answers(url: str) -> bool:

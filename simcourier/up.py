@@ -37,8 +37,7 @@ def up(ctx: click.Context) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with installation.exclusive(settings.data_dir):
-        site = urlsplit(settings.public_url)
-        installation.ensure_free(site.hostname or "", site.port or 80, "SIMCOURIER_PUBLIC_URL")
+        installation.ensure_free(settings.web_host, settings.web_port, "SIMCOURIER_WEB_HOST and _PORT")
         installation.ensure_free(
             settings.local_cloud_host, settings.local_cloud_port, "SIMCOURIER_LOCAL_CLOUD_HOST and _PORT"
         )

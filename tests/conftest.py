@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
+    pytest.register_assert_rewrite("backends.suite")
     for name in [name for name in os.environ if name.startswith("SIMCOURIER_") and not name.startswith(TEST_PREFIX)]:
         del os.environ[name]
 

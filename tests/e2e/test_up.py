@@ -26,7 +26,7 @@ def environ(folder: Path) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIMCOURIER_")}
     return clean | {
         "SIMCOURIER_DATA_DIR": str(folder),
-        "SIMCOURIER_PUBLIC_URL": f"http://127.0.0.1:{site}",
+        "SIMCOURIER_WEB_PORT": str(site),
         "SIMCOURIER_LOCAL_CLOUD_PORT": str(cloud),
         "SIMCOURIER_GRACE_SECONDS": "2",
     }
@@ -69,11 +69,11 @@ def test_up_delivers_tells_where_everything_is_and_stops_cleanly(tmp_path: Path)
     results = ROOT / "tests" / "data" / "tokenring"
     with running(env) as (process, said):
         assert "embedded broker (SQLite)" in said
-        assert env["SIMCOURIER_PUBLIC_URL"] in said
+        assert f"http://127.0.0.1:{env['SIMCOURIER_WEB_PORT']}" in said
         assert str(folder) in said
         assert (folder / "admin-password").read_text().strip() in said
         published = publish(results, to="anna@example.org", backend="local", settings=load(env))
-        address = f"{env['SIMCOURIER_PUBLIC_URL']}/api/deliveries/{published.event_id}"
+        address = f"{load(env).public_url}/api/deliveries/{published.event_id}"
 
         def link() -> str:
             with urllib.request.urlopen(address) as answer:

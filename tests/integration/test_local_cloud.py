@@ -336,6 +336,15 @@ def test_no_key_leads_out_of_the_folder(server: LocalCloud, key: str) -> None:
     assert {path.name for path in server.folder.iterdir()} == {"files", "incoming", "server.lock"}
 
 
+def test_keys_that_lead_to_one_path_are_different_files(server: LocalCloud) -> None:
+    keys = ["p/q", "/p/q", "p//q", "./p/q", "p/q/", "p/x/../q", "P/q", "p/q.", " p/q"]
+
+    for key in keys:
+        server.put(key, key.encode())
+
+    assert [server.fetch(server.link(key)) for key in keys] == [key.encode() for key in keys]
+
+
 @pytest.mark.parametrize("key", ["", "x" * 1025, "a\x00b"])
 def test_a_key_that_is_none_is_refused(server: LocalCloud, key: str) -> None:
     answer = server.put(key, CONTENT)
@@ -410,6 +419,21 @@ def test_links_begin_with_the_public_url() -> None:
         server.put("public", CONTENT)
 
         assert server.link("public").startswith("https://files.example.org/cloud/f/")
+
+
+def test_a_defect_is_logged_without_links_and_told_without_details() -> None:
+    with LocalCloud() as server:
+        server.put("broken", CONTENT)
+        link = server.link("broken")
+        (record,) = server.folder.glob("files/*/record.json")
+        record.write_text("no record")
+
+        answers = [server.get(link), server.call("GET", "files", params={"key": "broken"})]
+
+        assert [(one.status_code, one.json()["code"]) for one in answers] == [(500, "broken")] * 2
+        assert "JSONDecodeError" in server.log
+        secret = link.split("/")[-2].partition(".")[2]
+        assert [text for text in (KEY, secret) if text in server.log + answers[0].text + answers[1].text] == []
 
 
 # Starting, stopping, dying

@@ -163,3 +163,12 @@ def test_the_prefix_names_the_exchange() -> None:
 
 def test_every_setting_is_described() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_mistyped_name_is_refused_with_the_name_that_was_meant() -> None:
+    with pytest.raises(WrongSetting, match="SIMCOURIER_BROKER_ULR is no setting; did you mean SIMCOURIER_BROKER_URL"):
+        load({"SIMCOURIER_BROKER_ULR": "amqp://somewhere"})
+
+
+def test_variables_of_the_storage_server_and_of_the_tests_are_left_to_them() -> None:
+    load({"SIMCOURIER_LOCAL_CLOUD_FOLDER": "/srv/results", "SIMCOURIER_TEST_AMQP_URL": "amqp://localhost"})
