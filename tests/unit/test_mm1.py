@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from producer.mm1 import Queue, main, simulate
-from producer.mm1_results import Results
-from producer.omnetpp_writer import PICOSECONDS, RunHeader, ScalarFile, VectorFile, seconds
-from producer.tally import Histogram, Tally, TimeAverage
+from producer.mm1.omnetpp import PICOSECONDS, RunHeader, ScalarFile, VectorFile, seconds
+from producer.mm1.queue import Queue, main, simulate
+from producer.mm1.results import Results
+from producer.mm1.tally import Histogram, Tally, TimeAverage
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 # Student's t for 19 degrees of freedom, two-sided 99.9 %.

@@ -19,8 +19,8 @@ from typing import Protocol
 
 import click
 
-from producer.mm1_results import Results
-from producer.omnetpp_writer import PICOSECONDS
+from producer.mm1.omnetpp import PICOSECONDS
+from producer.mm1.results import Results
 
 REPORT_EVERY = 10_000
 
@@ -177,7 +177,3 @@ class _Progress:
             elapsed = time.monotonic() - self._began
             text = f"mm1: {tenth * 10:3d} %, t = {now / PICOSECONDS:.0f} s, event {event}, {elapsed:.1f} s elapsed"
             click.echo(text, err=True)
-
-
-if __name__ == "__main__":
-    main(prog_name="python -m producer.mm1")

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from producer.omnetpp_writer import PICOSECONDS, RunHeader, ScalarFile, VectorFile, number, seconds
-from producer.tally import Histogram, Tally, TimeAverage
+from producer.mm1.omnetpp import PICOSECONDS, RunHeader, ScalarFile, VectorFile, number, seconds
+from producer.mm1.tally import Histogram, Tally, TimeAverage
 
 if TYPE_CHECKING:
-    from producer.mm1 import Queue
+    from producer.mm1.queue import Queue
 
 NETWORK = "MM1"
 SOURCE, QUEUE, SINK = f"{NETWORK}.source", f"{NETWORK}.queue", f"{NETWORK}.sink"
@@ -61,12 +61,12 @@ class Results:
             vectors.record(vector, 0, 0, 0)
 
     def arrived(self, event: int, now: int, population: int) -> None:
-        """See `producer.mm1.Observer`."""
+        """See `producer.mm1.queue.Observer`."""
         self._arrivals += 1
         self._changed(event, now, population)
 
     def served(self, event: int, now: int, population: int, life_time: int) -> None:
-        """See `producer.mm1.Observer`."""
+        """See `producer.mm1.queue.Observer`."""
         self._changed(event, now, population)
         value = life_time / PICOSECONDS
         self._life.add(value)
@@ -74,7 +74,7 @@ class Results:
         self._vectors.record(self._life_vector, event, now, value)
 
     def began(self, event: int, now: int, waited: int) -> None:
-        """See `producer.mm1.Observer`."""
+        """See `producer.mm1.queue.Observer`."""
         value = waited / PICOSECONDS
         self._waiting.add(value)
         self._vectors.record(self._waiting_vector, event, now, value)
