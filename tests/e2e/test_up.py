@@ -97,15 +97,17 @@ def test_up_delivers_tells_where_everything_is_and_stops_cleanly(tmp_path: Path)
 def test_a_role_that_is_killed_is_started_again(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with running(environ(folder)) as (process, _):
-        workers = [child for child in psutil.Process(process.pid).children() if "worker" in child.cmdline()]
-        assert len(workers) == 1
-        workers[0].kill()
+        first = workers_of(process.pid)
+        assert len(first) == 1
+        first[0].kill()
 
-        wait_until(
-            lambda: any("worker" in child.cmdline() and child.pid != workers[0].pid
-                        for child in psutil.Process(process.pid).children()),
-            "another worker",
-        )  # fmt: skip
+        wait_until(lambda: [one.pid for one in workers_of(process.pid)] not in ([], [first[0].pid]), "another worker")
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The workers that ``up`` has started and that are alive."""
+    children = psutil.Process(pid).children()
+    return [one for one in children if one.status() != psutil.STATUS_ZOMBIE and "worker" in one.cmdline()]
 
 
 def test_no_role_survives_up_being_killed(tmp_path: Path) -> None:
