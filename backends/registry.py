@@ -6,6 +6,7 @@ Plugins are found by entry point (group ``simcourier.backends``), by their exact
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
@@ -47,7 +48,11 @@ def plugin(identifier: str) -> type[Backend[Any]]:
     Raises:
         WrongConfig: no plugin has this id, or it cannot be imported.
     """
-    wanted = plugin_id(identifier)
+    return _load(plugin_id(identifier))
+
+
+@cache  # looking through the installed distributions costs some 20 ms
+def _load(wanted: str) -> type[Backend[Any]]:
     found = [entry for entry in entry_points(group=GROUP) if entry.name == wanted]
     if not found:
         raise WrongConfig(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import requests
 import structlog
 
 from backends.contract import Link, Stored
@@ -61,13 +62,14 @@ def deliver(workshop: Workshop, hold: Hold) -> None:
         what `consumer.decide` decides about.
     """
     claim = hold.claim
-    if claim.stored is not None:
-        chosen, stored = definition(claim.stored_backend), claim.stored
-    else:
-        packed, generation = _pack(workshop, hold)
-        chosen, stored = _store(workshop, hold, packed, generation)
-    with _usable(chosen):
-        link = _link(workshop, hold, chosen, stored)
+    with session() as http:
+        if claim.stored is not None:
+            chosen, stored = definition(claim.stored_backend), claim.stored
+        else:
+            packed, generation = _pack(workshop, hold)
+            chosen, stored = _store(workshop, hold, http, packed, generation)
+        with _usable(chosen):
+            link = _link(workshop, hold, http, chosen, stored)
     hold.ensure()
     workshop.deliveries.finish(claim, link, keep_days=chosen.keep_days)
     faults.point("delivery.finished")
@@ -101,29 +103,32 @@ def _pack(workshop: Workshop, hold: Hold) -> tuple[Packed, int]:
     return packed, generation
 
 
-def _store(workshop: Workshop, hold: Hold, packed: Packed, generation: int) -> tuple[Definition, Stored]:
+def _store(
+    workshop: Workshop, hold: Hold, http: requests.Session, packed: Packed, generation: int
+) -> tuple[Definition, Stored]:
     """Store with the definition asked for, or with the first of its fallbacks that can be used."""
     data = hold.claim.event.data
     while True:
         chosen = choose(data.backend, data.fallback_backends)
         try:
             with _usable(chosen):
-                return chosen, _store_with(workshop, hold, chosen, packed, generation)
+                return chosen, _store_with(workshop, hold, http, chosen, packed, generation)
         except NotNow:
             if not data.fallback_backends:
                 raise  # else look again: `choose` passes over what has just been marked, or raises the same
 
 
-def _store_with(workshop: Workshop, hold: Hold, chosen: Definition, packed: Packed, generation: int) -> Stored:
+def _store_with(
+    workshop: Workshop, hold: Hold, http: requests.Session, chosen: Definition, packed: Packed, generation: int
+) -> Stored:
     claim = hold.claim
     key = f"{claim.delivery_id}/{generation}/{packed.name}"
     checkpoint = workshop.deliveries.place(claim, backend=chosen.identifier, generation=generation, key=key)
     archive = FileArchive(packed.path, packed.name, key, packed.size, packed.sha256)
     progress = LedgerProgress(workshop.deliveries, hold, checkpoint)
     faults.point("delivery.storing")
-    with session() as http:
-        backend = open_backend(chosen, http, workshop.site)
-        stored: Stored = translate(lambda: backend.store(archive, progress))
+    backend = open_backend(chosen, http, workshop.site)
+    stored: Stored = translate(lambda: backend.store(archive, progress))
     faults.point("delivery.stored")
     workshop.deliveries.stored(claim, backend=chosen.identifier, generation=generation, stored=stored)
     mark_healthy(chosen.identifier)
@@ -132,14 +137,13 @@ def _store_with(workshop: Workshop, hold: Hold, chosen: Definition, packed: Pack
     return stored
 
 
-def _link(workshop: Workshop, hold: Hold, chosen: Definition, stored: Stored) -> Link:
+def _link(workshop: Workshop, hold: Hold, http: requests.Session, chosen: Definition, stored: Stored) -> Link:
     expires = None
     if chosen.keep_days:
         expires = datetime.now(UTC) + timedelta(days=chosen.keep_days) + workshop.mail_patience
     hold.ensure()
-    with session() as http:
-        backend = open_backend(chosen, http, workshop.site)
-        link: Link = translate(lambda: backend.link(stored, expires))
+    backend = open_backend(chosen, http, workshop.site)
+    link: Link = translate(lambda: backend.link(stored, expires))
     faults.point("delivery.linked")
     return link
 

@@ -99,6 +99,8 @@ class Installation:
         for process in self.processes:
             process.kill()
             process.wait()
+        if "PYTEST_CURRENT_TEST" not in os.environ:
+            return
         for log in sorted(self.folder.glob("*.log")):  # pytest shows this where a test has failed
             print(f"--- {log.name}\n{log.read_text(errors='replace')[-6000:]}")
 
