@@ -17,16 +17,19 @@ TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 NOT_ALLOWED = {401, 403}
 FULL = 507
 
+Meaning = Callable[[str, requests.Response], BackendError]
 
-def call(service: str, request: Callable[[], requests.Response]) -> requests.Response:
+
+def call(service: str, request: Callable[[], requests.Response], meaning: Meaning | None = None) -> requests.Response:
     """Make a request; an answer below 400 is returned.
 
     Args:
         service: its name, for the error's sentence.
         request: sends it, with a timeout.
+        meaning: the plugin's own `error_of`, where the service means something else by its answers.
 
     Raises:
-        TransientError, PermanentError: by `error_of`, or because there was no answer.
+        TransientError, PermanentError: by ``meaning`` or `error_of`, or because there was no answer.
     """
     try:
         answer = request()
@@ -37,7 +40,7 @@ def call(service: str, request: Callable[[], requests.Response]) -> requests.Res
     except (ChunkedEncodingError, ContentDecodingError) as error:
         raise TransientError(f"{service} broke off in the middle of its answer.") from error
     if answer.status_code >= 400:  # noqa: PLR2004 - RFC 9110, section 15
-        raise error_of(service, answer)
+        raise (meaning or error_of)(service, answer)
     return answer
 
 

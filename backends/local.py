@@ -12,11 +12,14 @@ import requests
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, field_validator
 
 from backends.contract import Archive, Backend, Link, Progress, Status, Stored
-from backends.errors import PermanentError, TransientError
-from backends.http import TIMEOUT, call
+from backends.errors import BackendError, PermanentError, TransientError
+from backends.http import TIMEOUT, call, error_of
 
 SERVICE = "The local cloud"
 CHUNK = 1024 * 1024
+# Seconds. The first is also how long the server may take no bytes at all, as it does while a slow disk catches up; the
+# second, how long it may take to make a large file durable before it answers.
+UPLOAD_TIMEOUT = (60.0, 600.0)
 
 
 class Config(BaseModel):
@@ -70,7 +73,8 @@ class Local(Backend[Config]):
         body = _SizedBody(archive, progress) if archive.size else _Body(archive, progress)
         headers = {"Content-Type": "application/octet-stream"}
         params = {"key": archive.key, "name": archive.name}
-        size, sha256 = _told(self._call("PUT", "files", params=params, data=body, headers=headers), "size", "sha256")
+        answer = self._call("PUT", "files", params=params, data=body, headers=headers, timeout=UPLOAD_TIMEOUT)
+        size, sha256 = _told(answer, "size", "sha256")
         if (size, sha256) != (body.sent, archive.sha256):
             raise TransientError("The local cloud holds other bytes than were sent.")
         return Stored(key=archive.key, size=size)
@@ -90,11 +94,31 @@ class Local(Backend[Config]):
         if self.config.key is not None:
             headers["Authorization"] = f"Bearer {self.config.key.get_secret_value()}".encode()
         url = f"{self.config.server}/api/v1/{path}"
-        send = partial(self.http.request, method, url, headers=headers, timeout=TIMEOUT, **arguments)
-        answer = call(SERVICE, partial(send, allow_redirects=False))
+        arguments.setdefault("timeout", TIMEOUT)
+        send = partial(self.http.request, method, url, headers=headers, allow_redirects=False, **arguments)
+        answer = call(SERVICE, send, _error_of)
         if answer.status_code >= 300:  # noqa: PLR2004 - RFC 9110, section 15
             raise PermanentError(f"{self.config.server} redirects elsewhere; use that address.", scope="backend")
         return answer
+
+
+def _error_of(service: str, answer: requests.Response) -> BackendError:
+    """What the server's codes mean, where the status does not say enough."""
+    try:
+        code = answer.json()["code"]
+    except (ValueError, KeyError, TypeError):
+        code = None
+    match code:
+        case "incomplete" | "wrong_digest":
+            return TransientError(f"{service} did not receive the bytes as they were sent.")
+        case "only_loopback":
+            return PermanentError(
+                f"{service} has no upload key, so it takes files from its own machine only; start it with --key-file "
+                'and put that key into the config ({"key": "..."}).',
+                scope="backend",
+            )
+        case _:
+            return error_of(service, answer)
 
 
 def _told(answer: requests.Response, *fields: str) -> list[Any]:

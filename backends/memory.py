@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from backends.contract import Archive, Backend, Link, Progress, Status, Stored
-from backends.errors import TransientError
+from backends.errors import PermanentError, TransientError
 
 CHUNK = 1024 * 1024
 
@@ -65,6 +65,8 @@ class Memory(Backend[Config]):
     def link(self, stored: Stored, expires: AwareDatetime | None) -> Link:
         """The link there is, or a new one. It ends with the process, not before."""
         del expires
+        if stored.key not in self.space.files:
+            raise PermanentError(f"There is no file {stored.key} in this space.")
         for token, key in self.space.links.items():
             if key == stored.key:
                 return Link(url=self._url(token))

@@ -327,6 +327,10 @@ class BackendContract:
 
         assert link.expires is None or self.caps_expiry
 
+    def test_link_of_what_was_never_stored_is_an_error(self, backend: Backend[Any]) -> None:
+        with pytest.raises(BackendError):
+            backend.link(Stored(key=f"{uuid.uuid4()}/1/never.zip", size=1), None)
+
     def test_delete_removes_the_file_and_its_link_and_may_be_repeated(
         self, backend: Backend[Any], archive: Make, store: Store, fetch: Fetch, count_files: Callable[[], int]
     ) -> None:

@@ -7,14 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from pydantic import SecretStr
 
 from ledger.models import StorageBackend
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
+from messaging.errors import UserError
 
 
 class UnknownBackend(Exception):
     """No definition has this identifier."""
+
+
+class WrongIdentifier(UserError):
+    """An identifier is a plugin's id, or that, a hyphen and a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,15 @@ def define(
     description: str = "",
     active: bool = True,
 ) -> bool:
-    """Add a definition, or bring the one with this identifier up to date; True: it is new."""
+    """Add a definition, or bring the one with this identifier up to date; True: it is new.
+
+    Raises:
+        WrongIdentifier: the identifier is not formed as it must be.
+    """
+    try:
+        StorageBackend._meta.get_field("storage_backend_id").run_validators(identifier)  # noqa: SLF001 - Django's own name
+    except ValidationError as error:
+        raise WrongIdentifier(f"'{identifier}' is no identifier: {' '.join(error.messages)}") from error
     _, created = StorageBackend.objects.update_or_create(
         storage_backend_id=identifier,
         defaults={

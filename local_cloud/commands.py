@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import structlog
@@ -19,8 +22,20 @@ from local_cloud.storage import Storage
 
 log = structlog.get_logger()
 
+KEY = "SIMCOURIER_LOCAL_CLOUD_KEY"
+KEY_FILE = "SIMCOURIER_LOCAL_CLOUD_KEY_FILE"
 GRACE_SECONDS = 20.0  # for uploads that are on their way when the server is stopped
 CLOSE_SECONDS = 3.0  # for downloads, which can go on elsewhere
+
+
+def _web_address(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if value and not (parts.scheme in {"http", "https"} and parts.netloc):
+        raise click.BadParameter("an address with http:// or https:// is expected, e.g. https://files.example.org")
+    return value
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,9 +44,9 @@ CLOSE_SECONDS = 3.0  # for downloads, which can go on elsewhere
               show_default=True, help="0: a free one.")  # fmt: skip
 @click.option("--folder", envvar="SIMCOURIER_LOCAL_CLOUD_FOLDER", type=click.Path(path_type=Path), required=True,
               help="Where the files are kept.")  # fmt: skip
-@click.option("--key-file", envvar="SIMCOURIER_LOCAL_CLOUD_KEY_FILE", type=click.Path(path_type=Path),
+@click.option("--key-file", type=click.Path(path_type=Path),
               help="File that holds the upload key; without one, uploads come from this machine only.")  # fmt: skip
-@click.option("--public-url", envvar="SIMCOURIER_LOCAL_CLOUD_PUBLIC_URL", default="",
+@click.option("--public-url", envvar="SIMCOURIER_LOCAL_CLOUD_PUBLIC_URL", default="", callback=_web_address,
               help="How links begin [default: as clients address this server].")  # fmt: skip
 @click.option("--address-file", type=click.Path(path_type=Path), help="Write the address here once it listens.")
 def main(
@@ -39,12 +54,15 @@ def main(
 ) -> None:
     """Store files and give links to them, until SIGTERM or Ctrl-C.
 
+    Each option can be set by an environment variable instead: SIMCOURIER_LOCAL_CLOUD_HOST, _PORT, _FOLDER,
+    _PUBLIC_URL, _KEY_FILE; and the upload key itself by SIMCOURIER_LOCAL_CLOUD_KEY.
+
     \b
     Example:
       local-cloud --host 10.10.160.10 --port 8976 --folder /srv/results --key-file /etc/local-cloud.key
     """
     _configure_logs()
-    key = _read_key(key_file) if key_file else ""
+    key = _upload_key(key_file, os.environ)
     try:
         storage = Storage(folder)
     except BlockingIOError as error:
@@ -52,13 +70,9 @@ def main(
     except OSError as error:
         raise click.ClickException(f"The folder {folder} cannot be used: {error.strerror}.") from error
     if not key:
-        log.warning(
-            "uploads.loopback_only", told="No --key-file is given: uploads are accepted from this machine only."
-        )
+        log.warning("uploads.loopback_only", told="There is no upload key: uploads come from this machine only.")
     try:
         asyncio.run(_serve(make_app(storage, key=key, public_url=public_url), host, port, address_file))
-    except OSError as error:
-        raise click.ClickException(f"Nothing can listen on {host}:{port}: {error.strerror or error}.") from error
     finally:
         storage.close()
 
@@ -76,14 +90,15 @@ async def _serve(app: web.Application, host: str, port: int, address_file: Path 
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise click.ClickException(f"Nothing can listen on {host}:{port}: {error.strerror or error}.") from error
         listening = runner.addresses[0]
         address = f"http://{f'[{listening[0]}]' if ':' in listening[0] else listening[0]}:{listening[1]}"
         log.info("local_cloud.started", address=address)
         if address_file is not None:
-            part = address_file.with_name(address_file.name + ".part")
-            part.write_text(address, encoding="ascii")
-            part.replace(address_file)
+            _write(address_file, address)
         await stop.wait()
         log.info("local_cloud.stopping")
         await site.stop()  # nobody new; aiohttp's own shutdown would throw away what is still sent to us
@@ -93,6 +108,25 @@ async def _serve(app: web.Application, host: str, port: int, address_file: Path 
     finally:
         await runner.cleanup()
     log.info("local_cloud.stopped")
+
+
+def _write(address_file: Path, address: str) -> None:
+    part = address_file.with_name(address_file.name + ".part")
+    try:
+        part.write_text(address, encoding="ascii")
+        part.replace(address_file)
+    except OSError as error:
+        raise click.ClickException(f"The address file {address_file} cannot be written: {error.strerror}.") from error
+
+
+def _upload_key(file: Path | None, environ: Mapping[str, str]) -> str:
+    """From ``--key-file``, else from the environment; there is no option for the key, as options are seen by all."""
+    key, named = environ.get(KEY, "").strip(), environ.get(KEY_FILE, "")
+    if file is None and key and named:
+        raise click.ClickException(f"{KEY} and {KEY_FILE} are both set; keep one of them.")
+    if file is None and not named:
+        return key
+    return _read_key(file or Path(named))
 
 
 def _read_key(file: Path) -> str:

@@ -43,10 +43,15 @@ class Refusal(Exception):
         super().__init__(detail or problem.sentence)
         self.problem = problem
 
+    @property
+    def code(self) -> str:
+        """What stands for it in answers and logs."""
+        return self.problem.name.lower()
+
 
 def response(refusal: Refusal) -> web.Response:
     """The JSON answer: ``{"error": sentence, "code": name}``."""
     headers = {"WWW-Authenticate": "Bearer"} if refusal.problem is Problem.NO_KEY else {}
     return web.json_response(
-        {"error": str(refusal), "code": refusal.problem.name.lower()}, status=refusal.problem.status, headers=headers
+        {"error": str(refusal), "code": refusal.code}, status=refusal.problem.status, headers=headers
     )

@@ -10,16 +10,19 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from typing import Any, ParamSpec, TypeVar
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import structlog
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
+from local_cloud.download import Download
 from local_cloud.errors import Problem, Refusal, response
-from local_cloud.names import attachment, file_name
-from local_cloud.storage import Incoming, Record, Storage
+from local_cloud.incoming import Incoming
+from local_cloud.names import file_name
+from local_cloud.record import Record, file_id
+from local_cloud.storage import Storage
 
 log = structlog.get_logger()
 
@@ -70,6 +73,7 @@ async def _answer_refusals(request: web.Request, handler: Handler) -> web.Stream
     try:
         return await handler(request)
     except Refusal as refusal:
+        log.info("request.refused", method=request.method, route=_route(request), code=refusal.code)
         answer = response(refusal)
     except web.HTTPException:
         raise
@@ -91,13 +95,13 @@ async def _healthz(_: web.Request) -> web.Response:
 async def _status(request: web.Request) -> web.Response:
     _authorise(request)
     free = await _on_disk(request, request.app[STORAGE].free_bytes)
-    return web.json_response({"free_bytes": free})
+    return web.json_response({"free_bytes": free, "version": version("simcourier")})
 
 
 async def _upload(request: web.Request) -> web.Response:
     _authorise(request)
     key = _key_of(request)
-    name = file_name(request.query.get("name") or key.rpartition("/")[2])
+    name = file_name(_query(request).get("name") or key.rpartition("/")[2])
     incoming = await _on_disk(request, request.app[STORAGE].receive)
     task = asyncio.current_task()
     request.app[UPLOADS].add(task)
@@ -105,11 +109,11 @@ async def _upload(request: web.Request) -> web.Response:
         await _receive(request, incoming)
         record = await _on_disk(request, request.app[STORAGE].commit, incoming, key, name)
     except BaseException:
-        incoming.discard()
+        await _on_disk(request, incoming.discard)
         raise
     finally:
         request.app[UPLOADS].discard(task)
-    log.info("file.stored", bytes=record.size)
+    log.info("file.stored", file=file_id(key), bytes=record.size)
     return web.json_response(_facts(record), status=201)
 
 
@@ -141,7 +145,9 @@ async def _metadata(request: web.Request) -> web.Response:
 
 async def _delete(request: web.Request) -> web.Response:
     _authorise(request)
-    await _on_disk(request, request.app[STORAGE].delete, _key_of(request))
+    key = _key_of(request)
+    await _on_disk(request, request.app[STORAGE].delete, key)
+    log.info("file.deleted", file=file_id(key))
     return web.Response(status=204)
 
 
@@ -163,37 +169,7 @@ async def _download(request: web.Request) -> web.StreamResponse:
     record, path = found
     if record.expired:
         raise Refusal(Problem.GONE)
-    headers = {
-        "Content-Type": "application/zip" if record.name.lower().endswith(".zip") else "application/octet-stream",
-        "Content-Disposition": attachment(record.name),
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, no-transform",
-        "Referrer-Policy": "no-referrer",
-    }
-    return _Download(path, headers=headers, chunk_size=PIECE)
-
-
-class _Download(web.FileResponse):
-    """Minds an entity tag in If-Range (RFC 9110, section 13.1.5), where aiohttp only knows dates.
-
-    Without that, whoever goes on with a download of bytes that have been replaced gets a mixture.
-    """
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        wanted = request.headers.get("If-Range", "")
-        if wanted.endswith('"') and wanted != await asyncio.to_thread(self._tag):
-            headers = request.headers.copy()
-            headers.popall("Range", None)
-            request = request.clone(headers=headers)
-        return await super().prepare(request)
-
-    def _tag(self) -> str:
-        """As `aiohttp.web.FileResponse` makes it."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return ""
-        return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    return Download(path, record.name)
 
 
 def _authorise(request: web.Request) -> None:
@@ -218,10 +194,19 @@ def _from_loopback(request: web.Request) -> bool:
 
 
 def _key_of(request: web.Request) -> str:
-    key = request.query.get("key", "")
+    key = _query(request).get("key", "")
     if not key or len(key) > LONGEST_KEY or "\x00" in key:
         raise Refusal(Problem.BAD_REQUEST, f"A parameter key of 1 to {LONGEST_KEY} characters is expected.")
     return key
+
+
+def _query(request: web.Request) -> dict[str, str]:
+    """The query's parameters; aiohttp would read all bytes that are no UTF-8 as one character, and keys as one key."""
+    try:
+        text = request.rel_url.raw_query_string.encode(errors="surrogateescape").decode()
+        return dict(parse_qsl(text, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise Refusal(Problem.BAD_REQUEST, "Parameters are expected in UTF-8, percent-encoded.") from error
 
 
 def _expires(body: bytes) -> str | None:

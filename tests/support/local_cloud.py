@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +20,8 @@ from tests.support.scratch import Scratch, wait_until
 KEY = "upload-key-canary-5f2c"
 COMMAND = [sys.executable, "-c", "from local_cloud.commands import main; main(prog_name='local-cloud')"]
 LOG = "server.log"
+MIB = 1024 * 1024
+CONTENT = bytes(range(256)) * 40
 
 
 def session() -> requests.Session:
@@ -156,3 +161,34 @@ class LocalCloud:
     def _close(self) -> None:
         self.http.close()
         self._scratch.remove()
+
+
+def watched() -> Iterator[LocalCloud]:
+    """For a fixture: a server that, whatever is asked of it, must not tell its key nor show a traceback."""
+    with LocalCloud() as running:
+        yield running
+        assert KEY not in running.log
+        assert "Traceback" not in running.log
+
+
+def begin_upload(server: LocalCloud, key: str, *lines: str) -> socket.socket:
+    """The head of an upload, by hand."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    head = [
+        f"PUT /api/v1/files?key={urllib.parse.quote(key, safe='')} HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {server.key}",
+        *lines,
+    ]
+    connection.sendall("".join(f"{line}\r\n" for line in head).encode() + b"\r\n")
+    return connection
+
+
+def raw(server: LocalCloud, request: bytes) -> bytes:
+    """What comes back for exactly these bytes, until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+        return answer

@@ -170,6 +170,31 @@ def test_a_server_that_is_no_local_cloud_is_the_definitions_fault(
     assert SECRET not in f"{caught.value!r}{caught.value.__cause__!r}"
 
 
+@pytest.mark.parametrize(("status", "code"), [(400, "incomplete"), (422, "wrong_digest")])
+def test_bytes_that_were_lost_on_the_way_may_be_sent_again(status: int, code: str) -> None:
+    backend, _ = local(answer(status, json.dumps({"error": "Cut.", "code": code})))
+
+    with pytest.raises(TransientError):
+        backend.check()
+
+
+def test_a_server_without_a_key_elsewhere_is_told_with_what_to_do() -> None:
+    backend, _ = local(answer(403, json.dumps({"error": "No.", "code": "only_loopback"})))
+
+    with pytest.raises(PermanentError, match="start it with --key-file") as caught:
+        backend.check()
+
+    assert caught.value.scope == "backend"
+
+
+def test_what_a_service_means_by_its_answers_is_for_its_plugin_to_say() -> None:
+    def meaning(service: str, made: requests.Response) -> BackendError:
+        return TransientError(f"{service} closes at night ({made.status_code}).")
+
+    with pytest.raises(TransientError, match=r"The cloud closes at night \(403\)\."):
+        call("The cloud", lambda: answer(403), meaning)
+
+
 def test_a_redirection_is_no_deletion() -> None:
     backend, adapter = local(answer(301, Location="http://elsewhere.example.org/"))
 

@@ -1,0 +1,119 @@
+"""What a mail says."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ledger
+from messaging.messages import Completed
+from tests.support.events import event
+from tests.support.ledger import settings_for
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+
+
+def render(tmp_path: Path, data: dict[str, Any] | None = None, **fields: Any) -> EmailMessage:
+    ledger.setup(settings_for(tmp_path))
+    from consumer.mail.render import Renderer
+    from ledger.api import Kind, Notice
+
+    completed: Completed = event(**(data or {})).data
+    values: dict[str, Any] = {
+        "id": uuid.UUID(int=1),
+        "fence": 1,
+        "recipient": "anna@example.org",
+        "kind": Kind.DELIVERED,
+        "delivery_id": uuid.UUID(int=2),
+        "event": completed,
+        "keep_until": date(2026, 6, 3),
+        "attempts": 0,
+        "trouble_seconds": 0.0,
+        "uncertain": 0,
+        "link": "https://files.example.org/f/abc/x.zip",
+        "link_expires": None,
+        "archive_name": "x.zip",
+        "archive_size": 3 * 1024 * 1024,
+        "archive_sha256": "0" * 64,
+        "warnings": (),
+        "stage": "",
+        "reason": "",
+    }
+    return Renderer("SimCourier <sim@example.org>").render(Notice(**values | fields), NOW)
+
+
+def parts(mail: EmailMessage) -> tuple[str, str]:
+    text, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    return text.get_content(), html.get_content()
+
+
+def test_both_parts_carry_link_size_digest_and_date(tmp_path: Path) -> None:
+    for part in parts(render(tmp_path)):
+        for told in ("https://files.example.org/f/abc/x.zip", "3.0 MiB", "0" * 64, "until 03 June 2026"):
+            assert told in part
+
+
+def test_the_service_s_earlier_end_is_told_with_its_time(tmp_path: Path) -> None:
+    text, _ = parts(render(tmp_path, link_expires=datetime(2026, 5, 10, 8, 30, tzinfo=UTC)))
+
+    assert "until 10 May 2026, 08:30 UTC" in text
+
+
+def test_a_later_end_of_the_link_does_not_change_the_promise(tmp_path: Path) -> None:
+    text, _ = parts(render(tmp_path, link_expires=datetime(2026, 6, 8, tzinfo=UTC)))
+
+    assert "until 03 June 2026" in text
+
+
+def test_kept_for_ever_says_so(tmp_path: Path) -> None:
+    assert "without an end date" in parts(render(tmp_path, keep_until=None))[0]
+
+
+def test_html_in_a_title_or_a_file_name_stays_text(tmp_path: Path) -> None:
+    mail = render(tmp_path, {"title": '<img src=x onerror="1">'}, warnings=("<script>: a link that leads out",))
+    _, html = parts(mail)
+
+    assert "<img src=x" not in html
+    assert "<script>" not in html
+    assert mail["Subject"] == 'Results ready: <img src=x onerror="1">'
+
+
+@pytest.mark.parametrize(
+    ("outcome", "subject"),
+    [("failed", "Simulation failed: M/M/1"), ("aborted", "Simulation aborted: M/M/1")],
+)
+def test_a_simulation_that_failed_is_told_with_the_end_of_its_log(tmp_path: Path, outcome: str, subject: str) -> None:
+    mail = render(tmp_path, {"outcome": outcome, "exit_code": 139, "log_tail": "Segmentation fault"})
+
+    assert mail["Subject"] == subject
+    for part in parts(mail):
+        assert "Segmentation fault" in part
+
+
+def test_a_delivery_that_failed_tells_reason_and_what_happens_next(tmp_path: Path) -> None:
+    ledger.setup(settings_for(tmp_path))
+    from ledger.api import Kind
+
+    mail = render(tmp_path, kind=Kind.FAILED, reason="The results folder does not exist.", link="")
+
+    assert mail["Subject"] == "Results not delivered: M/M/1"
+    for part in parts(mail):
+        assert "The results folder does not exist." in part
+        assert "the operator can start the delivery" in part
+
+
+def test_the_same_notification_has_the_same_message_id(tmp_path: Path) -> None:
+    assert render(tmp_path)["Message-ID"] == render(tmp_path, attempts=3)["Message-ID"]
+
+
+def test_many_warnings_are_counted_rather_than_listed(tmp_path: Path) -> None:
+    text, _ = parts(render(tmp_path, warnings=tuple(f"{n}: not a regular file." for n in range(500))))
+
+    assert "and 480 more" in text

@@ -1,0 +1,173 @@
+"""The admin and the JSON API, through Django's own client."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from messaging.settings import Settings
+from tests.support.events import event
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+LABELS = {
+    "storage_backend": "Backend name",
+    "storage_backend_id": "Backend identifier",
+    "storage_backend_token": "Backend token",
+    "storage_backend_config": "Backend config",
+    "storage_backend_keep_days": "Backend keep days",
+    "storage_backend_desc": "Backend description",
+    "storage_backend_active": "Backend active",
+}
+CANARY = "canary-5d1f0a"
+ADD = "/admin/simcourier/storagebackend/add/"
+
+
+@pytest.fixture
+def client(sqlite_ledger: Settings) -> Iterator[Client]:
+    """Signed in as an administrator."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from django.test.utils import setup_test_environment, teardown_test_environment
+
+    del sqlite_ledger
+    setup_test_environment()  # so that answers carry the form they were made from
+    client = Client(headers={"host": "localhost"})
+    client.force_login(User.objects.create_superuser("admin"))
+    yield client
+    teardown_test_environment()
+
+
+def fill(**fields: str) -> dict[str, str]:
+    return {
+        "storage_backend": "Files",
+        "storage_backend_id": "local",
+        "storage_backend_token": "10.10.160.10:8976",
+        "storage_backend_config": f'{{"key": "{CANARY}"}}',
+        "storage_backend_keep_days": "30",
+        "storage_backend_desc": "",
+        "storage_backend_active": "on",
+    } | fields
+
+
+def stored() -> Any:
+    from ledger.models import StorageBackend
+
+    return StorageBackend.objects.get()
+
+
+def test_the_form_has_the_seven_fields_with_their_labels_under_its_heading(client: Client) -> None:
+    assert "Storage backends" in client.get("/admin/").content.decode()
+    page = client.get(ADD)
+
+    form = page.context["adminform"].form
+    assert {name: field.label for name, field in form.fields.items()} == LABELS
+
+
+def test_a_definition_is_saved_and_its_secrets_are_neither_shown_nor_readable_in_the_database(
+    client: Client, sqlite_ledger: Settings
+) -> None:
+    from ledger.definitions import definition
+
+    assert client.post(ADD, fill()).status_code == 302
+
+    assert definition("local").config_values() == {"key": CANARY}
+    for page in ("/admin/simcourier/storagebackend/", f"/admin/simcourier/storagebackend/{stored().pk}/change/"):
+        assert CANARY not in client.get(page).content.decode()
+    with sqlite3.connect(sqlite_ledger.data_dir / "simcourier.db") as database:
+        dump = "\n".join(database.iterdump())
+    database.close()
+    assert "storage_backend_config" in dump
+    assert CANARY not in dump
+    assert "10.10.160.10" not in dump
+    assert CANARY not in repr(definition("local"))
+
+
+def test_secrets_that_are_left_empty_are_kept(client: Client) -> None:
+    from ledger.definitions import definition
+
+    client.post(ADD, fill())
+    change = f"/admin/simcourier/storagebackend/{stored().pk}/change/"
+    renamed = fill(storage_backend="Other", storage_backend_token="", storage_backend_config="")
+
+    assert client.post(change, renamed).status_code == 302
+
+    after = definition("local")
+    assert after.name == "Other"
+    assert after.token.get_secret_value() == "10.10.160.10:8976"
+    assert after.config_values() == {"key": CANARY}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "told"),
+    [
+        ({"storage_backend_id": "nosuch"}, "storage_backend_id", "no storage plugin"),
+        ({"storage_backend_id": "local-my files"}, "storage_backend_id", "hyphen"),
+        ({"storage_backend_token": "ftp://x"}, "storage_backend_token", "address"),
+        ({"storage_backend_config": "{not json"}, "storage_backend_config", "JSON"),
+        ({"storage_backend_config": "[1]"}, "storage_backend_config", "object"),
+        ({"storage_backend_config": f'{{"colour": "{CANARY}"}}'}, "storage_backend_config", "colour"),
+    ],
+)
+def test_what_is_wrong_is_told_at_the_field_without_its_value(
+    client: Client, fields: dict[str, str], field: str, told: str
+) -> None:
+    page = client.post(ADD, fill(**fields))
+
+    assert page.status_code == 200
+    errors = page.context["adminform"].form.errors
+    assert list(errors) == [field]
+    assert told in str(errors[field])
+    assert CANARY not in str(errors)
+
+
+def test_a_definition_in_use_cannot_be_deleted(client: Client) -> None:
+    from ledger.api import Deliveries
+
+    client.post(ADD, fill())
+    delete = f"/admin/simcourier/storagebackend/{stored().pk}/delete/"
+    one = event(backend="local")
+    Deliveries("host:1", lease=30, overdue=60).record(one, one.to_bytes(), None)
+
+    assert client.post(delete, {"post": "yes"}).status_code == 403
+    assert stored()
+
+
+def test_every_list_of_the_admin_opens(client: Client) -> None:
+    from ledger.api import Deliveries, file_dead_letter
+
+    one = event(backend="local", title="<b>bold</b>")
+    Deliveries("host:1", lease=30, overdue=60).record(one, one.to_bytes(), None)
+    file_dead_letter(b"\xff<script>", headers={}, queue="q", reason="no JSON", publisher=None)
+
+    for name in ("delivery", "deadletter", "storagebackend"):
+        assert client.get(f"/admin/simcourier/{name}/").status_code == 200
+    delivery = client.get(f"/admin/simcourier/delivery/{one.id}/change/").content.decode()
+    assert "&lt;b&gt;bold" in delivery
+    assert "<b>bold" not in delivery
+    assert "&lt;script&gt;" in client.get("/admin/simcourier/deadletter/1/change/").content.decode()
+
+
+def test_the_api_lists_active_backends_without_secrets_and_tells_where_a_delivery_is(sqlite_ledger: Settings) -> None:
+    from django.test import Client
+
+    from ledger.api import Deliveries, define
+
+    del sqlite_ledger
+    define("local", name="Files", token="10.10.160.10:8976", config={"key": CANARY}, description="Ours")
+    define("local-old", name="Old", token="10.10.160.10:8976", active=False)
+    one = event(backend="local")
+    Deliveries("host:1", lease=30, overdue=60).record(one, one.to_bytes(), None)
+    anybody = Client(headers={"host": "localhost"})
+
+    answer = anybody.get("/api/backends")
+    assert answer.json() == {"backends": [{"id": "local", "name": "Files", "description": "Ours"}]}
+    told = anybody.get(f"/api/deliveries/{one.id}").json()
+    assert (told["state"], told["link"]) == ("RECEIVED", None)
+    assert anybody.get("/api/deliveries/00000000-0000-0000-0000-000000000000").status_code == 404
+    assert anybody.get("/healthz").json() == {"status": "ok"}
+    assert anybody.get("/admin/simcourier/delivery/").status_code == 302
