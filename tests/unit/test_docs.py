@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from messaging.messages import digest, parse_event
 from messaging.settings import PREFIX, Settings
 from messaging.topology import Topology
 from simcourier._version import __version__
+from simcourier.cli import main
 from tests.support.docs import with_settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,3 +81,34 @@ def test_the_picture_of_the_way_is_well_formed_and_has_a_title_and_a_description
     assert re.search(r"<desc[^>]*>[^<]+</desc>", text)
     assert "<text" in text
     assert "<script" not in text
+
+
+def shell_lines() -> list[tuple[str, list[str]]]:
+    """Every line of our own commands in the pages' shell blocks, as words."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```(?:sh)?\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                command = re.search(r"(?:^|[|\s])(?:\.venv/bin/)?(simcourier|local-cloud) (?!manage)(.*)", line)
+                if command and not line.lstrip().startswith("#"):
+                    words = shlex.split(command.group(2), comments=True)
+                    own = ["local-cloud"] if command.group(1) == "local-cloud" else []
+                    found.append((f"{page.name}: {line.strip()}", [*own, *words]))
+    return found
+
+
+@pytest.mark.parametrize(("line", "words"), shell_lines(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_that_a_page_shows_exists_with_its_options(line: str, words: list[str]) -> None:
+    command: click.Command = main
+    rest = list(words)
+    while isinstance(command, click.Group) and rest:
+        if rest[0] == "--env-file":
+            del rest[:2]
+            continue
+        found = command.get_command(click.Context(command), rest.pop(0))
+        assert found is not None, line
+        command = found
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    asked = {word.partition("=")[0] for word in rest if word.startswith("--")}
+
+    assert asked <= known | {"--help"}, line
