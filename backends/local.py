@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -144,9 +145,9 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         digest = hashlib.sha256()
         announced = self._archive.size
-        with self._archive.open() as source:
-            held = source.read(CHUNK)
-            while piece := source.read(CHUNK):
+        with closing(_pieces(self._archive)) as pieces:
+            held = next(pieces, b"")
+            for piece in pieces:
                 if announced is not None and self.sent + len(held) >= announced:
                     raise TransientError(f"The archive is longer than the {announced} bytes it was said to have.")
                 digest.update(held)
@@ -172,3 +173,13 @@ class _SizedBody(_Body):
 
     def __len__(self) -> int:
         return self._archive.size or 0
+
+
+def _pieces(archive: Archive) -> Generator[bytes, None, None]:
+    try:
+        with archive.open() as source:
+            while piece := source.read(CHUNK):
+                yield piece
+    except OSError as error:
+        # requests would take it for an error of the network.
+        raise TransientError(f"The archive cannot be read: {error.strerror or error}.") from error

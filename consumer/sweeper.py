@@ -9,6 +9,7 @@ import structlog
 from consumer.stop import Stop
 from ledger.api import LedgerUnavailable, lock, overdue, stamp
 from messaging.engine import BrokerError, Engine
+from messaging.messages import Lane
 
 log = structlog.get_logger()
 
@@ -42,7 +43,8 @@ class Sweeper:
 
     def sweep(self) -> int:
         """Wake every overdue row once; returns how many."""
-        rows = overdue()
+        depths = self._engine.depths()
+        rows = overdue({lane: depths[self._engine.topology.lane(lane)].ready for lane in Lane})
         if rows:
             with self._engine.publisher() as publisher:
                 for row in rows:

@@ -11,9 +11,10 @@ from ledger.definitions import (
     mark_healthy,
     mark_unhealthy,
 )
-from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody, cancel, owed, retry
+from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody, owed
 from ledger.lookup import DeliveryView, NoticeView, find, recent
 from ledger.notifications import NEXT_STEP_AFTER_FAILURE, Notice, Notices, announcement
+from ledger.operators import cancel, retry
 from ledger.site import LedgerUnavailable
 from ledger.states import Kind, NoticeState, Stage, State
 from ledger.sweep import Overdue, lock, overdue, stamp

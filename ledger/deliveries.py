@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce, Now
 from backends.contract import Link, Stored
 from backends.errors import Superseded
 from ledger.models import Delivery, Notification, Placement
-from ledger.states import Kind, NoticeState, Stage, State, may_become
+from ledger.states import Kind, NoticeState, Stage, State
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.messages import SimulationCompleted, digest, parse_event
 
@@ -373,45 +373,3 @@ def owed(delivery_id: UUID) -> bool:
     return Notification.objects.filter(
         delivery_id=delivery_id, state__in=[NoticeState.PENDING, NoticeState.SENDING]
     ).exists()
-
-
-@unit_of_work
-def retry(delivery_id: UUID) -> bool:
-    """An operator wants another try of a FAILED delivery; it goes on where it stopped. False: it is not FAILED."""
-    with transaction.atomic():
-        changed = (
-            Delivery.objects.filter(id=delivery_id, state__in=may_become(State.RECEIVED))
-            .exclude(state=State.WORKING)  # given back by its worker only
-            .update(
-                state=State.RECEIVED,
-                stage="",
-                reason="",
-                round=F("round") + 1,
-                attempts=0,
-                trouble_since=None,
-                ended_at=None,
-                wake_at=Now(),
-                wake_seconds=1,
-            )
-        )
-        if changed:  # a mail about the failure that has not gone out yet would now be wrong
-            Notification.objects.filter(delivery_id=delivery_id, state=NoticeState.PENDING).update(
-                state=NoticeState.FAILED, reason="The delivery was started again.", wake_at=None
-            )
-    return changed == 1
-
-
-@unit_of_work
-def cancel(delivery_id: UUID) -> bool:
-    """An operator does not want it any more. A worker that holds it loses its fence. False: it has ended already."""
-    return (
-        Delivery.objects.filter(id=delivery_id, state__in=may_become(State.CANCELLED)).update(
-            state=State.CANCELLED,
-            fence=F("fence") + 1,
-            ended_at=Now(),
-            lease_until=None,
-            waiting_until=None,
-            wake_at=None,
-        )
-        == 1
-    )

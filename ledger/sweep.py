@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -42,14 +43,20 @@ def lock(name: str, holder: str, seconds: float) -> bool:
 
 
 @unit_of_work
-def overdue() -> list[Overdue]:
-    """Deliveries, and deliveries with notifications, that are past the time stamped in their rows."""
+def overdue(ready: Mapping[Lane, int]) -> list[Overdue]:
+    """Deliveries, and deliveries with notifications, that are past the time stamped in their rows.
+
+    Args:
+        ready: messages that lie in each lane. Where there are at least as many as deliveries RECEIVED there, none of
+            these has lost its own: it only waits for its turn, and another wake-up would make the queue longer.
+    """
     found: dict[UUID, Overdue] = {}
-    rows = Delivery.objects.filter(
-        wake_at__lte=Now(), state__in=[State.RECEIVED, State.WORKING, State.WAITING]
-    ).values_list("id", "state", "lane", "body")[:BATCH]
-    for delivery_id, state, lane, body in rows:
-        found[delivery_id] = Overdue(delivery_id, state, _wake_up(delivery_id, lane, body))
+    due = Delivery.objects.filter(wake_at__lte=Now(), state__in=[State.RECEIVED, State.WORKING, State.WAITING])
+    for lane in Lane:
+        if Delivery.objects.filter(state=State.RECEIVED, lane=lane).count() <= ready.get(lane, 0):
+            due = due.exclude(state=State.RECEIVED, lane=lane)
+    for delivery_id, state, lane_name, body in due.values_list("id", "state", "lane", "body")[:BATCH]:
+        found[delivery_id] = Overdue(delivery_id, state, _wake_up(delivery_id, lane_name, body))
     notices = Notification.objects.filter(wake_at__lte=Now()).values_list("delivery_id", "delivery__state")
     for delivery_id, state in notices.distinct().order_by("delivery_id")[:BATCH]:
         told = announcement(delivery_id)

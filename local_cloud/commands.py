@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ from urllib.parse import urlsplit
 import click
 import structlog
 from aiohttp import web
-from structlog.tracebacks import ExceptionDictTransformer
 
+from local_cloud import logs
 from local_cloud.server import UPLOADS, make_app
 from local_cloud.storage import Storage
 
@@ -61,7 +59,7 @@ def main(
     Example:
       local-cloud --host 10.10.160.10 --port 8976 --folder /srv/results --key-file /etc/local-cloud.key
     """
-    _configure_logs()
+    logs.configure()
     key = _upload_key(key_file, os.environ)
     try:
         storage = Storage(folder)
@@ -137,21 +135,3 @@ def _read_key(file: Path) -> str:
     if not key:
         raise click.ClickException(f"The key file {file} is empty; put a long random word into it.")
     return key
-
-
-def _configure_logs() -> None:
-    renderer = (
-        structlog.dev.ConsoleRenderer() if sys.stdout.isatty() else structlog.processors.JSONRenderer(sort_keys=True)
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # Without the values of variables, among which is the upload key.
-            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )

@@ -21,12 +21,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "worker": ("consumer.commands:worker", "Results worker, recorder and sweep."),
     "email-sender": ("consumer.commands:email_sender", "Mail the links."),
     "local-cloud": ("local_cloud.commands:main", "The storage server."),
-    "web": ("ledger.commands:web", "The site: Django admin and JSON API."),
-    "manage": ("ledger.commands:manage", "Django's own commands (migrate, createsuperuser, ...)."),
-    "where": ("ledger.commands:where", "Where is my result?"),
-    "deliveries": ("ledger.commands:deliveries", "List and show deliveries; retry and cancel them."),
-    "dead": ("ledger.commands:dead", "Messages that were set aside."),
-    "backends": ("ledger.commands:backends", "Definitions of storage backends."),
+    "web": ("ledger.commands.serve:web", "The site: Django admin and JSON API."),
+    "manage": ("ledger.commands.serve:manage", "Django's own commands (migrate, createsuperuser, ...)."),
+    "where": ("ledger.commands.deliveries:where", "Where is my result?"),
+    "deliveries": ("ledger.commands.deliveries:deliveries", "List and show deliveries; retry and cancel them."),
+    "dead": ("ledger.commands.dead:dead", "Messages that were set aside."),
+    "backends": ("ledger.commands.backends:backends", "Definitions of storage backends."),
     "schema": ("messaging.commands:schema", "Print the JSON Schemas of the messages."),
 }
 

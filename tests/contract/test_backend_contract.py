@@ -15,13 +15,9 @@ from backends.errors import TransientError
 from backends.local import Local
 from backends.memory import Memory, fetch
 from backends.suite import BackendContract, Fetch, Make, Store
-from tests.support.local_cloud import LocalCloud, session
+from tests.support.local_cloud import MIB, LocalCloud, session, watched
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalCloud]:
-    with LocalCloud() as running:
-        yield running
+server = pytest.fixture(scope="module")(watched)
 
 
 class TestMemory(BackendContract):
@@ -79,6 +75,13 @@ class TestLocal(BackendContract):
             store(sample)
 
         assert count_files() == before
+
+    @pytest.mark.parametrize("grows", [False, True], ids=["size known", "still growing"])
+    def test_an_archive_that_cannot_be_read_is_not_said_to_be_the_servers_fault(
+        self, archive: Make, store: Store, grows: bool
+    ) -> None:
+        with pytest.raises(TransientError, match=r"^The archive cannot be read: Input/output error\.$"):
+            store(archive(3 * MIB, grows=grows, fails_after=MIB, error=OSError(5, "Input/output error")))
 
 
 def test_the_plugin_on_the_page_for_authors_is_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from backends.contract import Link, Stored
 from backends.errors import Superseded
-from messaging.messages import SimulationCompleted, parse
+from messaging.messages import Lane, SimulationCompleted, parse
 from messaging.settings import Settings
 from tests.support.events import event
 
@@ -159,18 +159,18 @@ def test_the_sweep_finds_what_is_past_its_time_and_waits_twice_as_long_each_time
     waiting = event()
     deliveries.record(waiting, waiting.to_bytes(), None)
     told = delivered(deliveries)
-    assert overdue() == []
+    assert overdue({}) == []
     Delivery.objects.filter(id=waiting.id).update(wake_at=from_now(-1))
     change(told, wake_at=from_now(-1))
 
-    found = {one.delivery_id: one for one in overdue()}
+    found = {one.delivery_id: one for one in overdue({})}
 
     assert found[waiting.id].wake_up.routing_key == "wake.single"
     assert found[waiting.id].wake_up.body == waiting.to_bytes()
     assert found[told.id].wake_up.routing_key == "link.ready"
     for one in found:
         stamp(one)
-    assert overdue() == []
+    assert overdue({}) == []
     assert Delivery.objects.get(id=waiting.id).wake_seconds == 120
     assert row(told).wake_seconds == 120
 
@@ -186,7 +186,7 @@ def test_nothing_that_has_ended_is_swept(deliveries: Deliveries, notices: Notice
 
     assert Delivery.objects.get(id=one.id).wake_at is None
     assert row(one).wake_at is None
-    assert overdue() == []
+    assert overdue({}) == []
 
 
 def test_one_process_at_a_time_holds_the_lock(deliveries: Deliveries) -> None:
@@ -201,3 +201,17 @@ def test_one_process_at_a_time_holds_the_lock(deliveries: Deliveries) -> None:
     Lock.objects.update(until=from_now(-1))
     assert lock("sweep", "two", 30)
     assert not lock("sweep", "one", 30)
+
+
+def test_deliveries_that_wait_for_their_turn_in_a_long_queue_are_not_woken_again(deliveries: Deliveries) -> None:
+    from ledger.api import overdue
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    waiting = [event(), event()]
+    for one in waiting:
+        deliveries.record(one, one.to_bytes(), None)
+    Delivery.objects.update(wake_at=from_now(-1))
+
+    assert overdue({Lane.SINGLE: 2}) == []
+    assert {one.delivery_id for one in overdue({Lane.SINGLE: 1})} == {one.id for one in waiting}

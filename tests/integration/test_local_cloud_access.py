@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import urllib.parse
@@ -13,7 +14,8 @@ import pytest
 from backends.errors import PermanentError
 from backends.local import Local
 from backends.suite_doubles import SampleArchive, SampleProgress
-from tests.support.local_cloud import CONTENT, KEY, MIB, LocalCloud, raw, session, watched
+from tests.support.local_cloud import CONTENT, KEY, MIB, LocalCloud, begin_upload, raw, session, watched
+from tests.support.scratch import wait_until
 
 server = pytest.fixture(scope="module")(watched)
 
@@ -100,6 +102,36 @@ def test_a_key_or_name_that_is_no_utf8_is_refused(server: LocalCloud, query: byt
 
     assert answer.split(b" ")[1] == b"400"
     assert not [key for key in server.keys() if not key.isascii()]  # noqa: SIM118 - a list
+
+
+MALFORMED = [
+    b"GET /f/secret-of-a-link/\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\x00\r\n\r\n" % KEY.encode(),
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n\r\n" % (KEY.encode() * 1000),
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+]
+
+
+def test_what_is_no_http_is_refused_and_not_quoted_in_the_log() -> None:
+    with LocalCloud() as server:
+        codes = [raw(server, request).split(b" ")[1] for request in MALFORMED]
+
+        assert codes == [b"400"] * len(MALFORMED)
+        events = {json.loads(line)["event"] for line in server.log.splitlines()}
+        assert events == {"local_cloud.started", "request.malformed"}
+        assert [text for text in (KEY, "secret-of-a-link") if text in server.log] == []
+
+
+def test_chunks_that_are_none_leave_nothing(server: LocalCloud) -> None:
+    before = server.data()
+    with begin_upload(server, "no chunks", "Transfer-Encoding: chunked") as connection:
+        connection.sendall(b"3\r\nabc\r\nZZ\r\nabc")
+        assert b" 400 " in connection.recv(65536)
+
+    wait_until(lambda: not server.incoming(), "the rest is removed")
+    assert server.data() == before
 
 
 # Who may upload

@@ -1,0 +1,1 @@
+"""The command line of the ledger: one module per group of commands."""

@@ -1,0 +1,183 @@
+"""``simcourier where`` and ``simcourier deliveries``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
+from messaging.cli import engine_of
+
+if TYPE_CHECKING:
+    from ledger.lookup import DeliveryView
+
+
+@click.command(short_help="Where is my result?")
+@click.argument("identifier", metavar="ID")
+@as_json_option
+@click.pass_context
+def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
+    """Tell where a result is: ID is the event's id or the simulation's id.
+
+    \b
+    Example:
+      simcourier where mm1-rho0.8-rep3
+    """
+    prepared(ctx)
+    from ledger.lookup import find
+
+    found = find(identifier)
+    if not found:
+        raise NotFound(
+            f"No delivery is known under '{identifier}'. If it was published just now, a moment may be missing; "
+            "'simcourier spool list' shows events that have not left this machine."
+        )
+    if as_json:
+        print_json([view.as_json() for view in found])
+        return
+    for view in found:
+        _describe(view)
+
+
+@click.group(short_help="List and show deliveries; retry and cancel them.")
+def deliveries() -> None:
+    """List and show deliveries; retry and cancel them.
+
+    \b
+    Example:
+      simcourier deliveries list --state FAILED
+    """
+
+
+@deliveries.command("list")
+@click.option("--state", help="Only those in this state.")
+@click.option("--limit", type=click.IntRange(1, 10000), default=50, show_default=True, help="How many at most.")
+@as_json_option
+@click.pass_context
+def list_deliveries(ctx: click.Context, state: str | None, limit: int, *, as_json: bool) -> None:
+    """List the newest deliveries.
+
+    \b
+    Example:
+      simcourier deliveries list --state WAITING --json
+    """
+    prepared(ctx)
+    from ledger.lookup import recent
+    from ledger.states import State
+
+    if state is not None and state.upper() not in State.values:
+        raise click.UsageError(f"{state} is not a state; there are {', '.join(State.values)}.")
+    views = recent(state=state.upper() if state else None, limit=limit)
+    if as_json:
+        print_json([view.as_json() for view in views])
+        return
+    print_table(
+        ["ID", "STATE", "SIMULATION", "RECEIVED", "REASON"],
+        ([str(view.id), view.state, view.simulation_id, moment(view.received_at), view.reason] for view in views),
+        "No deliveries.",
+    )
+
+
+@deliveries.command("show")
+@click.argument("delivery_id", metavar="ID", type=click.UUID)
+@as_json_option
+@click.pass_context
+def show_delivery(ctx: click.Context, delivery_id: UUID, *, as_json: bool) -> None:
+    """Show everything about one delivery.
+
+    \b
+    Example:
+      simcourier deliveries show 6f1c1a52-6a3c-4f0e-9d4b-0d6f4a3f0f4e
+    """
+    prepared(ctx)
+    from ledger.lookup import find
+
+    found = find(str(delivery_id))
+    if not found:
+        raise NotFound(f"No delivery has the id {delivery_id}.")
+    if as_json:
+        print_json(found[0].as_json())
+    else:
+        _describe(found[0])
+
+
+@deliveries.command("retry")
+@click.argument("delivery_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
+@click.pass_context
+def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None:
+    """Start failed deliveries again; they go on where they stopped.
+
+    \b
+    Example:
+      simcourier deliveries retry 6f1c1a52-6a3c-4f0e-9d4b-0d6f4a3f0f4e
+    """
+    settings = prepared(ctx)
+    from ledger.operators import retry
+    from ledger.sweep import stamp, wake_up
+
+    refused = _each(delivery_ids, retry, "will be tried again", "is not FAILED")
+    with engine_of(settings).publisher() as publisher:
+        for delivery_id in delivery_ids:
+            message = wake_up(delivery_id)
+            if message is not None:  # should this not arrive, the sweep wakes it
+                publisher.publish(message)
+                stamp(delivery_id)
+    ctx.exit(1 if refused else 0)
+
+
+@deliveries.command("cancel")
+@click.argument("delivery_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
+@click.pass_context
+def cancel_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None:
+    """Cancel deliveries that have not ended; nobody is mailed.
+
+    \b
+    Example:
+      simcourier deliveries cancel 6f1c1a52-6a3c-4f0e-9d4b-0d6f4a3f0f4e
+    """
+    prepared(ctx)
+    from ledger.operators import cancel
+
+    refused = _each(delivery_ids, cancel, "is cancelled", "has ended already or is not known")
+    ctx.exit(1 if refused else 0)
+
+
+def _each(ids: Iterable[UUID], move: Callable[[UUID], bool], done: str, not_done: str) -> int:
+    refused = 0
+    for one in ids:
+        if move(one):
+            click.echo(f"{one} {done}.")
+        else:
+            refused += 1
+            click.echo(f"Error: {one} {not_done}.", err=True)
+    return refused
+
+
+def _describe(view: DeliveryView) -> None:
+    click.echo(f"{view.title or view.simulation_id}: {view.state}")
+    click.echo(f"  {view.sentence()}")
+    rows = {
+        "Delivery": str(view.id),
+        "Simulation": view.simulation_id,
+        "Campaign": view.campaign_id,
+        "Received": moment(view.received_at),
+        "Ended": moment(view.ended_at),
+        "Backend": view.backend,
+        "Archive": f"{view.archive_name} ({view.archive_size} bytes)" if view.archive_name else "",
+        "SHA-256": view.archive_sha256,
+        "Link": view.link,
+        "Link ends": moment(view.link_expires),
+        "Failed tries": str(view.attempts or ""),
+    }
+    for label, value in rows.items():
+        if value:
+            click.echo(f"  {label + ':':<13} {value}")
+    for warning in view.warnings:
+        click.echo(f"  {'Left out:':<13} {warning}")
+    for notice in view.notices:
+        told = f" ({moment(notice.sent_at)})" if notice.sent_at else ""
+        why = f": {notice.reason}" if notice.reason else ""
+        click.echo(f"  {'Mail:':<13} {notice.recipient}, {notice.kind}: {notice.state}{told}{why}")

@@ -1,0 +1,55 @@
+"""What an operator may do with a delivery by hand: try again, cancel."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from ledger.models import Delivery, Notification
+from ledger.states import NoticeState, State, may_become
+from ledger.work import unit_of_work
+
+
+@unit_of_work
+def retry(delivery_id: UUID) -> bool:
+    """An operator wants another try of a FAILED delivery; it goes on where it stopped. False: it is not FAILED."""
+    with transaction.atomic():
+        changed = (
+            Delivery.objects.filter(id=delivery_id, state__in=may_become(State.RECEIVED))
+            .exclude(state=State.WORKING)  # given back by its worker only
+            .update(
+                state=State.RECEIVED,
+                stage="",
+                reason="",
+                round=F("round") + 1,
+                attempts=0,
+                trouble_since=None,
+                ended_at=None,
+                wake_at=Now(),
+                wake_seconds=1,
+            )
+        )
+        if changed:  # a mail about the failure that has not gone out yet would now be wrong
+            Notification.objects.filter(delivery_id=delivery_id, state=NoticeState.PENDING).update(
+                state=NoticeState.FAILED, reason="The delivery was started again.", wake_at=None
+            )
+    return changed == 1
+
+
+@unit_of_work
+def cancel(delivery_id: UUID) -> bool:
+    """An operator does not want it any more. A worker that holds it loses its fence. False: it has ended already."""
+    return (
+        Delivery.objects.filter(id=delivery_id, state__in=may_become(State.CANCELLED)).update(
+            state=State.CANCELLED,
+            fence=F("fence") + 1,
+            ended_at=Now(),
+            lease_until=None,
+            waiting_until=None,
+            wake_at=None,
+        )
+        == 1
+    )
