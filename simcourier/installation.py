@@ -15,8 +15,11 @@ from pathlib import Path
 from messaging.cli import engine_of
 from messaging.engine import BrokerError
 from messaging.errors import UserError
-from messaging.settings import Settings
+from messaging.settings import Settings, WrongSetting
 from simcourier.roles import Role
+
+# To listen on; nobody can connect to them from elsewhere.
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
 class InUse(UserError):
@@ -55,13 +58,27 @@ def define_local(settings: Settings, key: str) -> None:
     """Define the storage backend 'local': this installation's local cloud."""
     from ledger.api import define
 
+    host = "127.0.0.1" if settings.local_cloud_host in EVERY_ADDRESS else settings.local_cloud_host
     define(
         "local",
         name="Local cloud",
-        token=f"{settings.local_cloud_host}:{settings.local_cloud_port}",
+        token=f"{host}:{settings.local_cloud_port}",
         config={"key": key},
         description="The storage server of this installation.",
     )
+
+
+def require_public_urls(settings: Settings) -> None:
+    """Make sure that what is put into mails leads somewhere.
+
+    Raises:
+        WrongSetting: the local cloud listens on every address and nothing says how links begin.
+    """
+    if settings.local_cloud_host in EVERY_ADDRESS and not settings.local_cloud_public_url:
+        raise WrongSetting(
+            "SIMCOURIER_LOCAL_CLOUD_PUBLIC_URL must be set when the local cloud listens on every address: links begin "
+            "with it, e.g. http://files.example.org:8976."
+        )
 
 
 def free_port() -> int:

@@ -32,6 +32,7 @@ def up(ctx: click.Context) -> None:
     """
     settings = settings_of(ctx)
     require_roots(settings)
+    installation.require_public_urls(settings)
     make_data_dir(settings.data_dir)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -20,6 +20,7 @@ COMPUTED = {
     "broker_url": "`sqlite:///<data dir>/broker.db`",
     "database_url": "`sqlite:///<data dir>/simcourier.db`",
     "email_url": "`file://<data dir>/mail`",
+    "public_url": "`http://<web host>:<web port>`",
     "email_from": "the user's name at this host",
 }
 

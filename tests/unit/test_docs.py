@@ -27,6 +27,7 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
     text = (ROOT / "docs" / "settings.md").read_text("utf-8")
 
     assert with_settings(text) == text, "run scripts/docs"
+    assert "Undefined" not in text
     assert all(f"`{PREFIX}{name.upper()}`" in text for name in Settings.model_fields)
 
 
