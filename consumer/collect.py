@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from consumer.errors import NotNow, Undeliverable
 from messaging.messages import Results
 
 LOOK_AGAIN_SECONDS = 60.0
+# Reasons to leave an entry out, and say so; with any other error (a file system that is away) all is tried again.
+FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def locate(location: str, roots: Sequence[str]) -> Path:
     if not asked.is_absolute() or ".." in asked.parts:
         raise Undeliverable(f"The results' location {location} must be an absolute path without '..'.")
     for root in map(Path, roots):
-        if asked.is_relative_to(root) and not root.is_dir():
+        if asked.is_relative_to(root) and not _visible(root):
             raise NotNow(f"The results root {root} is not visible on this worker.", LOOK_AGAIN_SECONDS)
     try:
         folder = asked.resolve(strict=True)
@@ -106,12 +109,22 @@ def locate(location: str, roots: Sequence[str]) -> Path:
     return folder
 
 
+def _visible(root: Path) -> bool:
+    """A mount point is an empty folder while nothing is mounted there."""
+    try:
+        return any(True for _ in os.scandir(root))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def _walk(folder: Path, prefix: str, left_out: list[str]) -> Iterator[tuple[str, str]]:
     """Every entry below ``folder`` that is not a folder itself, as (name, path)."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        left_out.append(f"{prefix or folder}: the folder cannot be read ({error.strerror}).")
+        if error.errno not in FOR_GOOD:
+            raise
+        left_out.append(f"{_shown(prefix) or folder}: the folder cannot be read ({error.strerror}).")
         return
     for entry in entries:
         name = prefix + entry.name
@@ -125,11 +138,13 @@ def _look(name: str, path: Path, folder: Path, roots: Sequence[str]) -> SourceFi
     try:
         name.encode()
     except UnicodeEncodeError:
-        return f"{name.encode(errors='surrogateescape').decode(errors='replace')}: the name is not UTF-8."
+        return f"{_shown(name)}: the name is not UTF-8."
     try:
         target = path.resolve(strict=True)
         status = target.stat(follow_symlinks=False)
     except (OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno not in FOR_GOOD:
+            raise
         reason = getattr(error, "strerror", None) or "a link that leads in a circle"
         return f"{name}: cannot be read ({reason})."
     if target != path and not (target.is_relative_to(folder) or (roots and _inside(target, roots))):
@@ -141,6 +156,11 @@ def _look(name: str, path: Path, folder: Path, roots: Sequence[str]) -> SourceFi
     if not os.access(target, os.R_OK):
         return f"{name}: cannot be read (Permission denied)."
     return SourceFile(name, target, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+
+
+def _shown(name: str) -> str:
+    """A name as far as it is text."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _meant(name: str, results: Results) -> bool:

@@ -23,10 +23,12 @@ class Attempt:
 
     Args:
         number: counted failures before it.
-        trouble_seconds: since when it has been failing or waiting; 0: this is the first trouble.
+        failing_seconds: since when it has been failing in a row; 0: this is the first failure.
+        trouble_seconds: since when it has been failing or waiting for whatever reason.
     """
 
     number: int
+    failing_seconds: float
     trouble_seconds: float
 
 
@@ -98,11 +100,13 @@ def decide(error: BaseException, attempt: Attempt, policy: Policy) -> Verdict:
             return Wait(error.seconds, str(error), counted=False)
         case NotNow():
             return Fail(f"{error} It has been waiting for {_days(attempt.trouble_seconds)}.")
-        case _ if attempt.trouble_seconds < policy.patience:
+        case _ if attempt.failing_seconds < policy.patience:
             asked = error.retry_after if isinstance(error, TransientError) else None
-            return Wait(max(asked or 0.0, policy.delay(attempt)), sentence(error), counted=True)
+            # A service may ask for a long time, but not for more than what is left to wait at all.
+            delay = min(max(asked or 0.0, policy.delay(attempt)), DAY)
+            return Wait(delay, sentence(error), counted=True)
         case _:
-            return Fail(f"It was tried for {_days(attempt.trouble_seconds)} without success. Last: {sentence(error)}")
+            return Fail(f"It was tried for {_days(attempt.failing_seconds)} without success. Last: {sentence(error)}")
 
 
 def is_ours(error: BaseException) -> bool:

@@ -92,7 +92,11 @@ def _pack(workshop: Workshop, hold: Hold) -> tuple[Packed, int]:
     faults.point("delivery.packaging")
     part = folder / f"{claim.fence}.part"  # by fence: a worker that was taken for dead may still be writing its own
     part.unlink(missing_ok=True)
-    made = package(snapshot, part, archive_name(data.title, data.simulation_id), hold.ensure)
+    try:
+        made = package(snapshot, part, archive_name(data.title, data.simulation_id), hold.ensure)
+    except BaseException:
+        part.unlink(missing_ok=True)  # what is left of a try that failed would fill the disk
+        raise
     packed = Packed(part.rename(folder / f"{made.sha256}.zip"), made.name, made.size, made.sha256)
     faults.point("delivery.packed")
     hold.ensure()
@@ -142,6 +146,7 @@ def _link(workshop: Workshop, hold: Hold, http: requests.Session, chosen: Defini
     if chosen.keep_days:
         expires = datetime.now(UTC) + timedelta(days=chosen.keep_days) + workshop.mail_patience
     hold.ensure()
+    workshop.deliveries.ensure(hold.claim)
     backend = open_backend(chosen, http, workshop.site)
     link: Link = translate(lambda: backend.link(stored, expires))
     faults.point("delivery.linked")

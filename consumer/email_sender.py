@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.errors import MessageError
 from functools import partial
 from uuid import UUID
 
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 LEDGER_AWAY_SECONDS = 5.0
 SHORTEST_WAIT = 0.5
 # RFC 5321, section 4.5.4.1: give up after four to five days.
+MOST_UNCERTAIN = 4
 MAIL_PATIENCE_SECONDS = 5 * 24 * 3600.0
 
 
@@ -69,6 +71,10 @@ class EmailSender:
         facts = {"notification_id": str(notice.id), "kind": str(notice.kind)}
         try:
             mail = self._renderer.render(notice, self._clock())
+        except (ValueError, MessageError) as error:
+            self._notices.fail(notice, f"No mail can be sent to this address ({error}).")
+            log.error("mail.refused", **facts, error=str(error))
+            return
         except Exception:  # our bug: the row says so, and the other mails of this delivery go on
             log.exception("mail.bug", **facts)
             self._postpone(notice, "An error inside SimCourier; the operator finds it in the email sender's log.")
@@ -79,6 +85,8 @@ class EmailSender:
             self._postpone(notice, str(error))
         except (OSError, smtplib.SMTPException) as error:  # lost after DATA: whoever claims it next counts that
             log.error("mail.uncertain", **facts, error=str(error) or type(error).__name__)
+            if notice.uncertain >= MOST_UNCERTAIN:
+                self._notices.fail(notice, "The mail server was lost each time it had been given the mail.")
         except MailRefused as error:
             self._notices.fail(notice, str(error))
             log.error("mail.refused", **facts, error=str(error))
@@ -90,7 +98,7 @@ class EmailSender:
             log.info("mail.sent", **facts, attempt=notice.attempts + 1, uncertain=notice.uncertain)
 
     def _postpone(self, notice: Notice, reason: str) -> None:
-        attempt = Attempt(notice.attempts, notice.trouble_seconds)
+        attempt = Attempt(notice.attempts, notice.trouble_seconds, notice.trouble_seconds)
         if attempt.trouble_seconds >= self._policy.patience:
             self._notices.fail(notice, reason)
             log.error("mail.given_up", notification_id=str(notice.id), error=reason)

@@ -18,11 +18,11 @@ log = structlog.get_logger()
 class Hold:
     """A claim that is being kept alive; work asks it between its steps whether it may go on."""
 
-    def __init__(self, claim: Claim, lease: float, stop: Stop) -> None:
+    def __init__(self, claim: Claim, lease: float, asked_at: float, stop: Stop) -> None:
         self.claim = claim
         self._stop = stop
         self._lease = lease
-        self._valid_until = time.monotonic() + lease
+        self._valid_until = asked_at + lease
         self._lost = threading.Event()
 
     def ensure(self) -> None:
@@ -66,9 +66,9 @@ class LeaseKeeper:
         self._thread.join()
 
     @contextmanager
-    def hold(self, claim: Claim) -> Iterator[Hold]:
-        """Keep ``claim`` alive for the time of the block."""
-        hold = Hold(claim, self._deliveries.lease, self._stop)
+    def hold(self, claim: Claim, asked_at: float) -> Iterator[Hold]:
+        """Keep ``claim``, asked for at ``asked_at`` (monotonic), alive for the time of the block."""
+        hold = Hold(claim, self._deliveries.lease, asked_at, self._stop)
         with self._lock:
             self._holds.add(hold)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -105,9 +106,9 @@ class Loop:
             while True:
                 try:
                     self._settle(consumer)
-                    if self._stop.requested:
-                        if not self._busy:
-                            return
+                    if self._stop.requested and not self._busy:
+                        return
+                    if self._stop.requested or self._busy >= self._concurrency:
                         consumer.pause(IDLE_SECONDS)
                     else:
                         taken = consumer.take(IDLE_SECONDS)
@@ -120,17 +121,22 @@ class Loop:
                 except BrokerUnavailable as error:
                     if failures == 0:
                         log.warning("broker.lost", loop=self._name, error=str(error))
-                    if self._stop.requested and not self._busy:
-                        return
-                    self._stop.wait(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
+                    if self._stop.requested and not self._running():
+                        return  # what is not published and settled, the ledger and the sweep see to
+                    if self._stop.wait(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]):
+                        time.sleep(RECONNECT_SECONDS[0])
                     failures += 1
+
+    def _running(self) -> int:
+        """Handlers that have not returned yet."""
+        return self._busy - len(self._unsettled) - self._done.qsize()
 
     def _work(self, taken: Taken, consumer: Consumer) -> None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(message_id=taken.message_id)
         try:
             result = self._handler(taken)
-        except Exception:
+        except BaseException:  # also a plugin's sys.exit(): else this slot would be lost without a word
             log.exception("handler.bug", loop=self._name)
             result = Result(Later(AFTER_BUG_SECONDS))
         self._done.put(_Done(taken, result))

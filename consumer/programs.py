@@ -24,12 +24,17 @@ from consumer.stop import Stop
 from consumer.sweeper import Sweeper
 from ledger.api import Deliveries, Notices, find
 from messaging.engine import Engine
+from messaging.errors import UserError
 from messaging.settings import Settings
 
 log = structlog.get_logger()
 
 # A mail's claim outlives several answers of a slow mail server.
 MAIL_LEASES = 5
+
+
+class LoopEnded(UserError):
+    """A part of the process could not go on."""
 
 
 def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: bool, sweep: bool) -> None:
@@ -39,10 +44,16 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
     worker = f"{socket.gethostname()}:{os.getpid()}"
     deliveries = Deliveries(worker, lease=settings.lease_seconds, overdue=settings.overdue_seconds)
     threads: list[threading.Thread] = []
+    broken = threading.Event()
+
+    def recorder_ended() -> None:
+        broken.set()
+        stop.request()
+
     if recorder:
         queues = (engine.topology.recorder, engine.topology.dead)
         handler = Recorder(deliveries, engine.topology.dead).handle
-        threads.append(in_thread(Loop("recorder", engine, queues, handler, stop), "recorder", stop.request))
+        threads.append(in_thread(Loop("recorder", engine, queues, handler, stop), "recorder", recorder_ended))
     if sweep:
         threads.append(Sweeper(engine, worker, stop, settings.sweep_seconds).start())
     log.info(
@@ -55,6 +66,8 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
             thread.join()
     finally:
         stop.request()  # so that no thread outlives a loop that could not start
+    if broken.is_set():  # so that whoever supervises this process starts it again
+        raise LoopEnded("The recorder ended by an error; the log above says why.")
     log.info("worker.stopped", worker=worker)
 
 

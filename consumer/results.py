@@ -38,6 +38,7 @@ class ResultsWorker:
         try:
             event = parse_event(taken.body)
             structlog.contextvars.bind_contextvars(delivery_id=str(event.id))
+            asked_at = time.monotonic()
             claim = self._deliveries.claim(event, taken.body, taken.user_id)
             faults.point("delivery.claimed")
             match claim:
@@ -46,7 +47,7 @@ class ResultsWorker:
                 case Ended(owed):
                     told = announcement(event.id) if owed else None
                     return Result(Ack(), publish=(told,) if told else (), after=partial(self._workshop.clear, event.id))
-            return self._work(claim)
+            return self._work(claim, asked_at)
         except (InvalidMessage, OtherBody) as error:
             log.error("message.invalid", error=str(error))
             return Result(Bury(str(error)))
@@ -54,9 +55,9 @@ class ResultsWorker:
             log.warning("ledger.unavailable", error=str(error))
             return Result(Later(LEDGER_AWAY_SECONDS))
 
-    def _work(self, claim: Claim) -> Result:
+    def _work(self, claim: Claim, asked_at: float) -> Result:
         started = time.monotonic()
-        with self._keeper.hold(claim) as hold:
+        with self._keeper.hold(claim, asked_at) as hold:
             try:
                 if claim.crashes >= CRASH_LIMIT:
                     verdict: Verdict | None = Fail(
@@ -68,7 +69,9 @@ class ResultsWorker:
             except LedgerUnavailable:
                 raise  # nothing can be written: the lease runs out, and the message comes back
             except Exception as error:  # the one broad handler: whatever happens, the delivery gets a verdict
-                verdict = decide(error, Attempt(claim.attempts, claim.trouble_seconds), self._policy)
+                verdict = decide(
+                    error, Attempt(claim.attempts, claim.failing_seconds, claim.trouble_seconds), self._policy
+                )
                 if is_ours(error):
                     log.exception("delivery.bug")
         try:

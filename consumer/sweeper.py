@@ -7,8 +7,8 @@ import threading
 import structlog
 
 from consumer.stop import Stop
-from ledger.api import LedgerUnavailable, lock, overdue, stamp
-from messaging.engine import BrokerError, Engine
+from ledger.api import LedgerUnavailable, Overdue, lock, overdue, stamp
+from messaging.engine import BrokerError, BrokerUnavailable, Engine, Publisher
 from messaging.messages import Lane
 
 log = structlog.get_logger()
@@ -48,7 +48,17 @@ class Sweeper:
         if rows:
             with self._engine.publisher() as publisher:
                 for row in rows:
-                    publisher.publish(row.wake_up)
-                    stamp(row.delivery_id)
-                    log.warning("delivery.overdue", delivery_id=str(row.delivery_id), state=row.state)
+                    self._wake(publisher, row)
         return len(rows)
+
+    def _wake(self, publisher: Publisher, row: Overdue) -> None:
+        facts = {"delivery_id": str(row.delivery_id), "state": row.state}
+        try:
+            publisher.publish(row.wake_up)
+        except BrokerUnavailable:
+            raise
+        except BrokerError as error:  # this one is looked at again later; those behind it must not wait for it
+            log.error("delivery.not_woken", **facts, error=str(error))
+        else:
+            log.warning("delivery.overdue", **facts)
+        stamp(row.delivery_id)

@@ -11,10 +11,10 @@ from django.contrib.auth.models import User
 ADMIN = "admin"
 
 
-def first_account(file: Path) -> str | None:
-    """Make the account ``admin`` if the site has no administrator, its password in ``file``; returns the password.
+def first_account(file: Path) -> str:
+    """Make the account ``admin`` if the site has no administrator, its password in ``file``; how to sign in, in words.
 
-    None: the site has administrators and ``file`` is not there (any more), so the password is theirs alone.
+    The password itself is told once, when it is made: what a service prints at each start ends in some log.
     """
     if not User.objects.filter(is_superuser=True).exists():
         password = secrets.token_urlsafe(12)
@@ -22,5 +22,5 @@ def first_account(file: Path) -> str | None:
         with os.fdopen(handle, "w", encoding="ascii") as stream:
             stream.write(password + "\n")
         User.objects.create_superuser(ADMIN, password=password)
-        return password
-    return file.read_text(encoding="ascii").strip() if file.is_file() else None
+        return f"{ADMIN}, password {password}"
+    return f"{ADMIN}, password in {file}" if file.is_file() else "the one you made"

@@ -44,10 +44,10 @@ def file_dead_letter(
     row = DeadLetter(
         digest=fingerprint,
         body=body,
-        headers=dict(headers),
-        queue=queue,
-        publisher=publisher or "",
-        reason=reason,
+        headers={_plain(name): _plain(value) for name, value in headers.items()},
+        queue=_plain(queue)[:255],
+        publisher=_plain(publisher or "")[:255],
+        reason=_plain(reason),
         times=0,
         first_at=Now(),
         last_at=Now(),
@@ -68,6 +68,11 @@ def dead_letter(number: int) -> DeadLetterView | None:
     """One of them."""
     row = DeadLetter.objects.filter(id=number).first()
     return _view(row) if row else None
+
+
+def _plain(text: str) -> str:
+    """Without what a text column of PostgreSQL does not hold; whoever published may have put it there."""
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def _view(row: DeadLetter) -> DeadLetterView:

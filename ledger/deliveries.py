@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, IntegerField, Q, QuerySet, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from backends.contract import Link, Stored
 from backends.errors import Superseded
@@ -20,6 +21,9 @@ from ledger.models import Delivery, Notification, Placement
 from ledger.states import Kind, NoticeState, Stage, State
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.messages import SimulationCompleted, digest, parse_event
+
+MOST_WARNINGS = 100
+LONGEST_WARNING = 500
 
 
 class OtherBody(Exception):
@@ -34,6 +38,7 @@ class Claim:
         stored: what the service confirmed earlier, if this delivery came so far before; with ``stored_backend``.
         attempts: counted failures in a row before this one.
         trouble_seconds: since when it has been failing or waiting; 0 at the first try.
+        failing_seconds: since when it has been failing in a row, without anything else to wait for between.
         crashes: claims in a row that ended without outcome or progress.
     """
 
@@ -42,6 +47,7 @@ class Claim:
     event: SimulationCompleted
     attempts: int
     trouble_seconds: float
+    failing_seconds: float
     crashes: int
     generation: int
     archive_name: str
@@ -169,14 +175,16 @@ class Deliveries:
         return Ended(owed=owed(delivery_id))
 
     def _claimed(self, delivery_id: UUID) -> Claim:
-        row = Delivery.objects.annotate(trouble=seconds_until("trouble_since")).get(id=delivery_id)
-        trouble = row.trouble
+        row = Delivery.objects.annotate(
+            trouble=seconds_until("trouble_since"), failing=seconds_until("failing_since")
+        ).get(id=delivery_id)
         return Claim(
             delivery_id=row.id,
             fence=row.fence,
             event=parse_event(bytes(row.body)),
             attempts=row.attempts,
-            trouble_seconds=max(0.0, -trouble.total_seconds()) if trouble is not None else 0.0,
+            trouble_seconds=_since(row.trouble),
+            failing_seconds=_since(row.failing),
             crashes=row.crashes,
             generation=row.generation,
             archive_name=row.archive_name,
@@ -219,7 +227,7 @@ class Deliveries:
             archive_name=name,
             archive_size=size,
             archive_sha256=sha256,
-            warnings=list(warnings),
+            warnings=_shortened(warnings),
             checkpoint=None,
             sent_bytes=0,
             stored=None,
@@ -256,7 +264,7 @@ class Deliveries:
             claim,
             checkpoint=dict(checkpoint),
             crashes=Case(When(sent_bytes__lt=sent, then=0), default=F("crashes"), output_field=IntegerField()),
-            sent_bytes=sent,
+            sent_bytes=Greatest(F("sent_bytes"), Value(sent)),
         )
 
     @unit_of_work
@@ -307,7 +315,9 @@ class Deliveries:
             state=State.WAITING,
             waiting_until=from_now(delay),
             reason=reason,
-            attempts=F("attempts") + (1 if counted else 0),
+            # What will pass ends a row of failures: the next failure is the first of a new one.
+            attempts=F("attempts") + 1 if counted else 0,
+            failing_since=Coalesce(F("failing_since"), Now()) if counted else None,
             trouble_since=Coalesce(F("trouble_since"), Now()),
             crashes=0,
             lease_until=None,
@@ -334,6 +344,7 @@ class Deliveries:
             ended_at=Now(),
             attempts=0,
             trouble_since=None,
+            failing_since=None,
             crashes=0,
             waiting_until=None,
             lease_until=None,
@@ -366,6 +377,18 @@ class Deliveries:
 
     def _wake(self, after: float) -> dict[str, Any]:
         return {"wake_at": from_now(after + self.overdue), "wake_seconds": self.overdue}
+
+
+def _since(left: timedelta | None) -> float:
+    return max(0.0, -left.total_seconds()) if left is not None else 0.0
+
+
+def _shortened(warnings: Sequence[str]) -> list[str]:
+    """They travel in a message, whose size has a limit."""
+    if len(warnings) <= MOST_WARNINGS:
+        return [warning[:LONGEST_WARNING] for warning in warnings]
+    kept = [warning[:LONGEST_WARNING] for warning in warnings[:MOST_WARNINGS]]
+    return [*kept, f"and {len(warnings) - MOST_WARNINGS} more"]
 
 
 def owed(delivery_id: UUID) -> bool:

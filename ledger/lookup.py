@@ -90,7 +90,7 @@ class DeliveryView:
 def find(text: str) -> list[DeliveryView]:
     """Deliveries by event id, or by simulation id (the newest first)."""
     try:
-        wanted = Q(id=UUID(text))
+        wanted = Q(id=UUID(text)) | Q(simulation_id=text)
     except ValueError:
         wanted = Q(simulation_id=text)
     return [_view(row, look_ahead=True) for row in _rows().filter(wanted)[:20]]

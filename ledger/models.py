@@ -69,6 +69,7 @@ class Delivery(models.Model):
     waiting_until = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0, help_text="Counted failures in a row.")
     trouble_since = models.DateTimeField(null=True, help_text="When the present row of failures and waits began.")
+    failing_since = models.DateTimeField(null=True, help_text="When the present row of counted failures began.")
     crashes = models.PositiveIntegerField(
         default=0, help_text="Claims in a row that ended without outcome or progress."
     )

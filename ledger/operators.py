@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from ledger.models import Delivery, Notification
@@ -27,14 +27,22 @@ def retry(delivery_id: UUID) -> bool:
                 round=F("round") + 1,
                 attempts=0,
                 trouble_since=None,
+                failing_since=None,
+                stored=None,  # should it be gone at the service: the same key again is one file
+                stored_backend="",
                 ended_at=None,
                 wake_at=Now(),
                 wake_seconds=1,
             )
         )
         if changed:  # a mail about the failure that has not gone out yet would now be wrong
-            Notification.objects.filter(delivery_id=delivery_id, state=NoticeState.PENDING).update(
-                state=NoticeState.FAILED, reason="The delivery was started again.", wake_at=None
+            unsent = Q(state=NoticeState.PENDING) | Q(state=NoticeState.SENDING, data_started=False)
+            Notification.objects.filter(unsent, delivery_id=delivery_id).update(
+                state=NoticeState.FAILED,
+                fence=F("fence") + 1,
+                reason="The delivery was started again.",
+                lease_until=None,
+                wake_at=None,
             )
     return changed == 1
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 import django
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -53,6 +54,9 @@ def prepare(settings: Settings) -> None:
                     call_command("migrate", verbosity=0, interactive=False)
         elif _unapplied():
             raise LedgerUnavailable("The ledger's tables are not up to date; run: simcourier manage migrate")
+        _check_key()
+    except ImproperlyConfigured as error:
+        raise WrongSetting(str(error)) from error
     except DatabaseError as error:
         raise LedgerUnavailable(f"The ledger cannot be reached ({_first_line(error)}).") from error
 
@@ -135,7 +139,13 @@ def make_data_dir(folder: Path) -> None:
 
 
 def _database(settings: Settings) -> dict[str, Any]:
-    config: dict[str, Any] = dict(dj_database_url.parse(settings.database_url.get_secret_value()))
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(settings.database_url.get_secret_value()))
+    except ValueError:  # its text would show the address
+        raise WrongSetting(
+            "SIMCOURIER_DATABASE_URL cannot be read; postgresql://USER:PASSWORD@HOST/NAME is expected, with special "
+            "characters percent-encoded."
+        ) from None
     if settings.embedded_ledger:
         config["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
@@ -181,6 +191,13 @@ def _kept_key(file: Path) -> str:
         finally:
             fresh.unlink()
     return file.read_text(encoding="ascii").strip()
+
+
+def _check_key() -> None:
+    """Better no start than a worker to which every definition looks broken."""
+    from ledger.models import StorageBackend
+
+    list(StorageBackend.objects.all())
 
 
 def _unapplied() -> bool:

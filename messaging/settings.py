@@ -192,9 +192,13 @@ def _refuse_unknown(variables: Mapping[str, str]) -> None:
 
 def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None:
     try:
-        scheme = urlsplit(url.get_secret_value()).scheme
-    except ValueError:
-        scheme = ""
+        parts = urlsplit(url.get_secret_value())
+        scheme = parts.scheme if parts.port is None or parts.port else ""
+    except ValueError:  # its text would show a part of the address
+        raise ValueError(
+            f"{PREFIX}{field.upper()} cannot be read: a '/', '@', ':' or '#' in user or password must be "
+            "percent-encoded (%2F, %40, %3A, %23)"
+        ) from None
     if scheme not in schemes:
         raise ValueError(f"{PREFIX}{field.upper()} must begin with one of {', '.join(f'{s}:' for s in schemes)}")
 

@@ -43,19 +43,19 @@ def up(ctx: click.Context) -> None:
             settings.local_cloud_host, settings.local_cloud_port, "SIMCOURIER_LOCAL_CLOUD_HOST and _PORT"
         )
         prepare(settings)
-        password = _first_start(settings)
+        account = _first_start(settings)
         environ = installation.environment(settings, os.environ)
         with Roles(environ, settings.data_dir / "logs", click.echo, settings.grace_seconds + STOP_SECONDS) as roles:
             if _start(roles, settings, stop):
-                _tell(settings, password)
+                _tell(settings, account)
                 _send_spooled(settings)
                 roles.tend(stop)
             click.echo("Stopping: work in hand is finished or given back.")
         click.echo("Stopped.")
 
 
-def _first_start(settings: Settings) -> str | None:
-    """The definition and the account, where they are missing; returns the account's password if it is known here."""
+def _first_start(settings: Settings) -> str:
+    """The definition and the account, where they are missing; returns how to sign in, in words."""
     from ledger.accounts import first_account
     from ledger.api import definitions
 
@@ -78,8 +78,7 @@ def _start(roles: Roles, settings: Settings, stop: threading.Event) -> bool:
     return all(roles.wait_ready(role, stop) for role in started)
 
 
-def _tell(settings: Settings, password: str | None) -> None:
-    account = f"admin, password {password}" if password else "the one you made"
+def _tell(settings: Settings, account: str) -> None:
     broker = engine_of(settings).description
     cloud = settings.local_cloud_public_url or f"http://{settings.local_cloud_host}:{settings.local_cloud_port}"
     click.echo(f"""SimCourier is up.

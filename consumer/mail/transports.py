@@ -16,6 +16,7 @@ from uuid import UUID
 from messaging import faults
 
 TEMPORARY = range(400, 500)
+PATIENT = 4  # times the usual time-out for the answer to the mail itself
 
 
 class MailTransient(Exception):
@@ -107,13 +108,18 @@ class SmtpTransport(Transport):
             server = self._connect()
         except (OSError, smtplib.SMTPException) as error:
             raise MailTransient(f"The mail server {self._host} cannot be used ({_short(error)}).") from error
-        with server:
+        try:
+            content = mail.as_bytes(policy=SMTP_POLICY)
             self._envelope(server, str(mail["From"].addresses[0].addr_spec), str(mail["To"].addresses[0].addr_spec))
             data_starts()
             faults.point("mail.data")
-            code, answer = server.data(mail.as_bytes(policy=SMTP_POLICY))
+            code, answer = self._data(server, content)
             faults.point("mail.accepted")
             _expect(code, answer, "the mail")
+        except ValueError as error:  # an address or a text that SMTP cannot carry
+            raise MailRefused(f"The mail cannot be sent to this address ({error}).") from error
+        finally:
+            _goodbye(server)
 
     def _connect(self) -> smtplib.SMTP:
         tls = ssl.create_default_context()
@@ -127,6 +133,15 @@ class SmtpTransport(Transport):
             server.login(self._user, self._password)
         return server
 
+    def _data(self, server: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:
+        if server.sock is not None:  # a server that scans mails answers late: RFC 5321, section 4.5.3.2.6
+            server.sock.settimeout(PATIENT * self._timeout)
+        try:
+            return server.data(content)
+        except smtplib.SMTPDataError as error:  # it said no to DATA itself, so it has nothing
+            text = error.smtp_error
+            return error.smtp_code, text if isinstance(text, bytes) else text.encode()
+
     def _envelope(self, server: smtplib.SMTP, sender: str, recipient: str) -> None:
         try:
             server.ehlo_or_helo_if_needed()
@@ -134,6 +149,14 @@ class SmtpTransport(Transport):
             _expect(*server.rcpt(recipient), "the recipient")
         except (OSError, smtplib.SMTPException) as error:
             raise MailTransient(f"The mail server {self._host} was lost ({_short(error)}).") from error
+
+
+def _goodbye(server: smtplib.SMTP) -> None:
+    """What a server answers to QUIT says nothing about the mail any more."""
+    try:
+        server.quit()
+    except (OSError, smtplib.SMTPException):
+        server.close()
 
 
 def _expect(code: int, answer: bytes, what: str) -> None:

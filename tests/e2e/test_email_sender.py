@@ -121,3 +121,28 @@ def test_a_mail_server_that_is_away_is_waited_for(tmp_path: Path, results: Path,
         with smtp_server(port) as mailbox:
             wait_until(lambda: len(mailbox.accepted) == 1, "the mail arrives")
             one.wait_until_quiet()
+
+
+def test_what_a_server_says_to_quit_is_no_reason_to_send_a_mail_again(
+    one: Installation, mailbox: Mailbox, results: Path
+) -> None:
+    mailbox.answer_quit = "421 closing"
+    one.start("email-sender")
+    event_id = one.publish(results)
+    wait_until(lambda: [notice["state"] for notice in notices(one, event_id)] == ["SENT"], "the mail is sent", 30, 0.3)
+    one.wait_until_quiet()
+
+    assert len(mailbox.accepted) == 1
+    assert [notice["uncertain"] for notice in notices(one, event_id)] == [0]
+
+
+def test_an_address_that_smtp_cannot_carry_fails_for_that_recipient_only(
+    one: Installation, mailbox: Mailbox, results: Path
+) -> None:
+    one.start("email-sender")
+    event_id = one.publish(results, to=["anna.@example.org", "anna@example.org"])
+    wait_until(lambda: len(mailbox.accepted) == 1, "the other mail")
+    one.wait_until_quiet()
+
+    states = {notice["recipient"]: notice["state"] for notice in notices(one, event_id)}
+    assert states == {"anna.@example.org": "FAILED", "anna@example.org": "SENT"}

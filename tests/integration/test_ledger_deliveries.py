@@ -198,6 +198,7 @@ def test_waiting_ends_when_its_time_has_come(deliveries: Deliveries) -> None:
     again = claimed(deliveries, one)
 
     assert again.attempts == 1
+    assert again.failing_seconds > 0.4
     assert again.trouble_seconds > 0.4
     assert again.crashes == 0
 
@@ -309,4 +310,66 @@ def test_a_mail_about_a_failure_that_has_not_gone_out_is_dropped_by_a_retry(deli
     only = notices.claim_next(one.id)
     assert only is not None
     assert only.kind == Kind.DELIVERED
+    assert notices.claim_next(one.id) is None
+
+
+def test_a_wait_that_is_nobody_s_failure_ends_a_row_of_failures(deliveries: Deliveries) -> None:
+    one = event()
+    deliveries.wait(claimed(deliveries, one), 0, "busy", counted=True)
+    deliveries.wait(claimed(deliveries, one), 0, "the token is wrong", counted=False)
+
+    again = claimed(deliveries, one)
+
+    assert (again.attempts, again.failing_seconds) == (0, 0)
+    assert again.trouble_seconds > 0
+
+
+def test_starting_an_upload_anew_is_no_progress(deliveries: Deliveries) -> None:
+    one = event()
+    held = claimed(deliveries, one)
+    deliveries.checkpoint(held, {}, 100)
+    for count in (1, 2):
+        lose_lease(one)
+        held = claimed(deliveries, one)
+        deliveries.checkpoint(held, {}, 50)
+        assert held.crashes == count
+
+
+def test_many_warnings_are_cut_to_what_fits_into_a_message(deliveries: Deliveries) -> None:
+    from ledger.api import announcement
+
+    one = event()
+    held = claimed(deliveries, one)
+    deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[f"{n}: left out" for n in range(20_000)])
+    deliveries.finish(held, LINK, keep_days=1)
+
+    told = announcement(one.id)
+    assert told is not None
+    assert len(told.body) < 100_000
+    assert b"and 19900 more" in told.body
+
+
+def test_a_delivery_is_found_by_a_simulation_id_that_looks_like_an_event_id(deliveries: Deliveries) -> None:
+    from ledger.api import find
+
+    one = event(simulation_id="00000000-0000-4000-8000-000000000001")
+    deliveries.record(one, one.to_bytes(), None)
+
+    assert [view.id for view in find("00000000-0000-4000-8000-000000000001")] == [one.id]
+
+
+def test_a_mail_that_is_being_sent_when_an_operator_retries_is_not_sent_later(deliveries: Deliveries) -> None:
+    from ledger.api import Notices, retry
+
+    one = event()
+    deliveries.fail(claimed(deliveries, one), "no such folder")
+    notices = Notices(lease=30, overdue=60)
+    notice = notices.claim_next(one.id)
+    assert notice is not None
+
+    assert retry(one.id)
+
+    with pytest.raises(Superseded):
+        notices.data_starts(notice)
+    notices.postpone(notice, 0, "451")
     assert notices.claim_next(one.id) is None

@@ -23,7 +23,12 @@ class Mailbox:
     accepted: list[tuple[str, bytes]] = field(default_factory=list)
     answer_rcpt: Callable[[str], str] = lambda _: ""
     answer_data: Callable[[], str] = lambda: ""
+    answer_quit: str = ""
     port: int = 0
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        del server, session, envelope
+        return self.answer_quit or "221 Bye"
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
         del server, session, options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -125,3 +126,26 @@ def test_a_location_with_spaces_and_percent_signs_is_found(tmp_path: Path) -> No
     (folder / "x").write_text("x")
 
     assert names(folder) == ["x"]
+
+
+def test_an_empty_mount_point_is_waited_for_and_a_missing_folder_in_a_mounted_root_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    with pytest.raises(NotNow, match="not visible"):
+        collect(of(root / "run"), (str(root),))
+
+    (root / "other").mkdir()
+    with pytest.raises(Undeliverable, match="does not exist"):
+        collect(of(root / "run"), (str(root),))
+
+
+def test_a_file_system_that_fails_is_tried_again_rather_than_left_out(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("consumer.collect.os.scandir", fails)
+
+    with pytest.raises(OSError, match="Input/output"):
+        collect(of(results), ())

@@ -11,7 +11,7 @@ from consumer.decide import DAY, HOUR, Abandon, Attempt, Fail, GiveBack, Policy,
 from consumer.errors import Interrupted, NotNow, Undeliverable
 
 POLICY = Policy(random=lambda: 1.0)
-FIRST = Attempt(number=0, trouble_seconds=0)
+FIRST = Attempt(number=0, failing_seconds=0, trouble_seconds=0)
 
 
 def test_a_stop_gives_back() -> None:
@@ -30,8 +30,8 @@ def test_what_will_not_work_fails_with_its_reason(error: Exception) -> None:
 def test_what_will_pass_waits_uncounted_until_the_limit() -> None:
     error = NotNow("The root is away.", 60)
 
-    assert decide(error, Attempt(9, 13 * DAY), POLICY) == Wait(60, "The root is away.", counted=False)
-    verdict = decide(error, Attempt(9, 14 * DAY), POLICY)
+    assert decide(error, Attempt(0, 0, 13 * DAY), POLICY) == Wait(60, "The root is away.", counted=False)
+    verdict = decide(error, Attempt(0, 0, 14 * DAY), POLICY)
     assert isinstance(verdict, Fail)
     assert "14 days" in verdict.reason
 
@@ -39,7 +39,7 @@ def test_what_will_pass_waits_uncounted_until_the_limit() -> None:
 def test_a_transient_error_waits_longer_each_time_up_to_an_hour() -> None:
     delays = []
     for number in range(15):
-        verdict = decide(TransientError("busy"), Attempt(number, 1), POLICY)
+        verdict = decide(TransientError("busy"), Attempt(number, 1, 1), POLICY)
         assert isinstance(verdict, Wait)
         assert verdict.counted
         delays.append(verdict.delay)
@@ -60,8 +60,8 @@ def test_retry_after_is_honoured_when_it_is_longer() -> None:
 
 
 def test_failures_are_tried_again_for_more_than_a_day_by_time_not_by_count() -> None:
-    assert isinstance(decide(TransientError("busy"), Attempt(100_000, 25 * HOUR), POLICY), Wait)
-    verdict = decide(TransientError("busy"), Attempt(3, 26 * HOUR), POLICY)
+    assert isinstance(decide(TransientError("busy"), Attempt(100_000, 25 * HOUR, 25 * HOUR), POLICY), Wait)
+    verdict = decide(TransientError("busy"), Attempt(3, 26 * HOUR, 26 * HOUR), POLICY)
     assert verdict == Fail("It was tried for 26 hours without success. Last: busy")
 
 
@@ -78,3 +78,11 @@ def test_a_full_disk_is_told_as_one() -> None:
 
     assert verdict == Wait(5, "The worker's disk is full.", counted=True)
     assert not is_ours(OSError(errno.ENOSPC, "x"))
+
+
+def test_the_first_failure_after_a_long_wait_is_the_first_of_a_new_row() -> None:
+    assert isinstance(decide(TransientError("busy"), Attempt(0, 0, 3 * DAY), POLICY), Wait)
+
+
+def test_a_service_cannot_ask_for_more_than_a_day() -> None:
+    assert decide(TransientError("busy", retry_after=1e300), FIRST, POLICY) == Wait(DAY, "busy", counted=True)
