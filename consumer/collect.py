@@ -112,7 +112,8 @@ def locate(location: str, roots: Sequence[str]) -> Path:
 def _visible(root: Path) -> bool:
     """A mount point is an empty folder while nothing is mounted there."""
     try:
-        return any(True for _ in os.scandir(root))
+        with os.scandir(root) as entries:
+            return any(True for _ in entries)
     except (FileNotFoundError, NotADirectoryError):
         return False
 
