@@ -69,7 +69,7 @@ class DeliveryView:
     def sentence(self) -> str:
         """Where it is now, in a sentence."""
         mailed = sum(notice.state == NoticeState.SENT for notice in self.notices)
-        queue = f"; {self.ahead} received before it are still waiting" if self.ahead else ""
+        queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         sentences = {
             State.RECEIVED: f"It waits in the queue for a worker{queue}.",
             State.WORKING: f"A worker ({self.worker}) has it in work: {self.stage}.",
