@@ -97,6 +97,8 @@ def define(
             "storage_backend_keep_days": keep_days,
             "storage_backend_desc": description,
             "storage_backend_active": active,
+            "unhealthy_reason": "",  # it is another definition now: the next delivery finds out
+            "unhealthy_until": None,
         },
     )
     return created

@@ -132,6 +132,8 @@ def make_data_dir(folder: Path) -> None:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():  # a producer may have made it before, with the user's own umask
+            folder.chmod(0o700)
     except OSError as error:
         raise LedgerUnavailable(
             f"The data folder {folder} cannot be made ({error.strerror}); set SIMCOURIER_DATA_DIR to another one."

@@ -61,7 +61,7 @@ def publish(
     machine. What was spooled before is sent first.
 
     Args:
-        results: folder of the results, or its URL (``file:`` or any that fsspec knows, without password).
+        results: folder of the results, or its URL (workers read ``file:`` URLs), without password.
         to: who gets the link.
         backend: identifier of the storage backend.
         settings: default: read from the environment.

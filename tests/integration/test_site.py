@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,3 +172,28 @@ def test_the_api_lists_active_backends_without_secrets_and_tells_where_a_deliver
     assert anybody.get("/api/deliveries/00000000-0000-0000-0000-000000000000").status_code == 404
     assert anybody.get("/healthz").json() == {"status": "ok"}
     assert anybody.get("/admin/simcourier/delivery/").status_code == 302
+
+
+def test_a_definition_that_was_corrected_is_tried_at_once(sqlite_ledger: Settings) -> None:
+    from ledger.api import define, definition, mark_unhealthy
+
+    del sqlite_ledger
+    define("local", name="Files", token="10.10.160.10:8976")
+    mark_unhealthy("local", "the key is wrong", 600)
+    assert definition("local").unhealthy_seconds > 0
+
+    define("local", name="Files", token="10.10.160.10:8976", config={"key": CANARY})
+
+    assert definition("local").unhealthy_seconds == 0
+    assert definition("local").unhealthy_reason == ""
+
+
+def test_a_data_folder_that_somebody_made_before_is_closed_to_others(tmp_path: Path) -> None:
+    import ledger
+
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+
+    ledger.make_data_dir(folder)
+
+    assert folder.stat().st_mode & 0o777 == 0o700
