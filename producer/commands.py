@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import re
 import sys
 from typing import Any
 
@@ -15,14 +13,14 @@ import structlog
 from messaging.cli import engine_of, settings_of
 from messaging.engine import Engine
 from messaging.errors import UserError
-from messaging.messages import Outcome, Scalar
-from producer.event import InvalidEvent
+from messaging.messages import Outcome, SimulationCompleted
+from producer.options import event_options, publish_arguments, speaking_of_options
 from producer.publisher import Producer, Published
+from producer.runs.record import Interrupted, Runs
 from producer.spool import Damaged, Entry, Spool, SpoolError
 from producer.wait import wait_for_link
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-OPTIONS = {"results": "DIR", "fallback_backends": "--fallback", "parameters": "--parameter", "labels": "--label"}
+COLUMNS = ("state", "spooled", "event_id", "title", "simulation", "file")
 
 
 class NotSent(UserError):
@@ -31,51 +29,26 @@ class NotSent(UserError):
 
 @click.command(short_help="Tell that a simulation has ended and where its results lie.")
 @click.argument("results", metavar="DIR")
-@click.option("--to", "to", metavar="A@B", multiple=True, required=True, help="Who gets the link; may be repeated.")
-@click.option("--backend", metavar="ID", required=True, help="Identifier of the storage backend.")
-@click.option(
-    "--fallback", "fallbacks", metavar="ID", multiple=True, help="Backend to try next if that one fails; in order."
-)
-@click.option("--title", default="", help="One line for the mail's subject.")
-@click.option("--simulation-id", metavar="ID", help="Your own name for the run.  [default: the folder's name]")
-@click.option("--campaign", metavar="ID", help="The parameter study that the run belongs to.")
-@click.option("--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter of this run in the study.")
-@click.option("--campaign-runs", metavar="N", type=int, help="Number of runs of the whole study.")
-@click.option("--simulator", default="", help="Name and version of the simulator.")
+@event_options
 @click.option(
     "--outcome", type=click.Choice([str(one) for one in Outcome]), default=str(Outcome.SUCCEEDED), show_default=True
 )
 @click.option("--exit-code", type=int, help="The simulator's exit code.")
-@click.option("--label", "labels", metavar="K=V", multiple=True, help="A label of your own; may be repeated.")
-@click.option("--include", metavar="PATTERN", multiple=True, help="Send only files that match; may be repeated.")
-@click.option("--exclude", metavar="PATTERN", multiple=True, help="Do not send files that match; may be repeated.")
-@click.option("--event-id", metavar="UUID", help="The event's id; with it, publishing again is the same event.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--wait", "wait", is_flag=True, help="Wait until the link is there, and print it.")
 @click.pass_context
 def publish(
     ctx: click.Context,
+    /,
     *,
     results: str,
-    to: tuple[str, ...],
-    backend: str,
-    fallbacks: tuple[str, ...],
-    title: str,
-    simulation_id: str | None,
-    campaign: str | None,
-    parameters: tuple[str, ...],
-    campaign_runs: int | None,
-    simulator: str,
     outcome: str,
     exit_code: int | None,
-    labels: tuple[str, ...],
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    event_id: str | None,
     as_json: bool,
     wait: bool,
+    **options: Any,
 ) -> None:
-    """Tell that a simulation has ended and that its results lie in DIR (a folder, or a URL that the workers can read).
+    """Tell that a simulation has ended and that its results lie in DIR, a folder that the workers can read, too.
 
     The event is kept on this machine until the broker has it. Exit code 0: the broker has it, or is away and gets it
     later; 1: it was refused, or with --wait there is no link.
@@ -85,29 +58,9 @@ def publish(
       simcourier publish results/ --to anna@example.org --backend local --title "rho = 0.8" --wait
     """
     settings = settings_of(ctx)
-    with _producer(ctx) as producer:
-        try:
-            published = producer.publish(
-                results,
-                to=to,
-                backend=backend,
-                fallback_backends=fallbacks,
-                title=title,
-                simulation_id=simulation_id,
-                campaign=campaign,
-                parameters={name: _scalar(value) for name, value in _pairs("--parameter", parameters).items()},
-                campaign_runs=campaign_runs,
-                simulator=simulator,
-                outcome=outcome,
-                exit_code=exit_code,
-                labels=_pairs("--label", labels),
-                include=include,
-                exclude=exclude,
-                event_id=event_id,
-            )
-        except InvalidEvent as error:
-            option = OPTIONS.get(error.argument, f"--{error.argument.replace('_', '-')}")
-            raise click.UsageError(f"{option}: {error.problem}") from error
+    with producer_of(ctx) as producer:
+        with speaking_of_options():
+            published = producer.publish(results, outcome=outcome, exit_code=exit_code, **publish_arguments(options))
         engine = producer.engine
     answer: dict[str, Any] = {
         "event_id": str(published.event_id),
@@ -122,7 +75,10 @@ def publish(
     problem = f"{_stays(published)}: {published.reason}" if published.refused else ""
     if wait and published.state == "sent":
         answer["delivery"] = end = wait_for_link(
-            settings.public_url, published.event_id, lambda line: click.echo(line, err=as_json)
+            settings.public_url,
+            published.event_id,
+            lambda line: click.echo(line, err=as_json),
+            digest=published.digest,
         )
         problem = end["problem"]
         if end["link"] and not as_json:
@@ -149,14 +105,16 @@ def spool() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_context
 def list_(ctx: click.Context, *, as_json: bool) -> None:
-    """List the events that wait, oldest first, and files that were set aside as damaged.
+    """List the events that wait, oldest first, interrupted runs, and files that were set aside as damaged.
 
     \b
     Example:
       simcourier spool list --json
     """
-    box = Spool(settings_of(ctx).data_dir / "spool")
+    folder = settings_of(ctx).data_dir
+    box = Spool(folder / "spool")
     rows = [_row(box, entry) for entry in box.entries()]
+    rows += [_interrupted_row(one) for one in Runs(folder / "runs").interrupted()]
     rows += [{"state": "damaged", "file": str(path)} for path in box.damaged()]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -164,15 +122,13 @@ def list_(ctx: click.Context, *, as_json: bool) -> None:
         click.echo("The spool is empty.")
     else:
         for row in rows:
-            click.echo(
-                "  ".join(str(row[key]) for key in ("state", "spooled", "event_id", "title", "file") if key in row)
-            )
+            click.echo("  ".join(str(row[key]) for key in COLUMNS if key in row))
 
 
 @spool.command("flush")
 @click.pass_context
 def flush_(ctx: click.Context) -> None:
-    """Send everything that waits, oldest first.
+    """Send everything that waits, oldest first, and tell of runs that were interrupted.
 
     Exit code 0: all is sent, or the broker is away; 1: something was refused or is damaged.
 
@@ -180,10 +136,12 @@ def flush_(ctx: click.Context) -> None:
     Example:
       simcourier spool flush
     """
-    with _producer(ctx) as producer:
+    with producer_of(ctx) as producer:
         done = producer.flush()
         left = len(producer.spool.entries())
         engine = producer.engine
+    for sentence in done.interrupted:
+        click.echo(sentence)
     if done.busy:
         click.echo("Another process of this machine is sending the spool at the moment; nothing was done here.")
     elif done.away:
@@ -196,7 +154,8 @@ def flush_(ctx: click.Context) -> None:
         raise NotSent("\n".join(["Not everything could be sent.", *problems]))
 
 
-def _producer(ctx: click.Context) -> Producer:
+def producer_of(ctx: click.Context) -> Producer:
+    """The producer that the settings name; its logs are quiet."""
     _keep_logs_quiet()
     settings = settings_of(ctx)
     return Producer(settings, engine=engine_of(settings))
@@ -245,30 +204,20 @@ def _row(box: Spool, entry: Entry) -> dict[str, Any]:
         return row | {"state": "unreadable", "title": str(error)}
     if spooled is None:
         return row | {"state": "sent", "title": ""}
-    data = spooled[0].data
-    return row | {
+    return row | _about(spooled[0])
+
+
+def _interrupted_row(one: Interrupted) -> dict[str, Any]:
+    row = {"state": "interrupted", "event_id": str(one.event.id), "simulation": one.state, "file": str(one.folder)}
+    return row | _about(one.event)
+
+
+def _about(event: SimulationCompleted) -> dict[str, Any]:
+    data = event.data
+    return {
         "title": data.title or data.simulation_id,
         "simulation_id": data.simulation_id,
         "results": data.results.location,
         "backend": data.backend,
         "recipients": list(data.recipients),
     }
-
-
-def _pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not equals or not name.strip():
-            raise click.UsageError(f"{option}: NAME=VALUE is expected, not {value!r}.")
-        pairs[name] = text
-    return pairs
-
-
-def _scalar(text: str) -> Scalar:
-    """Numbers and truth values become such, so that a study can be plotted over them; all else stays text."""
-    if text in {"true", "false"}:
-        return text == "true"
-    if NUMBER.fullmatch(text) and math.isfinite(float(text)):
-        return int(text) if text.lstrip("+-").isdigit() else float(text)
-    return text

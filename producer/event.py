@@ -17,7 +17,14 @@ from pydantic import ValidationError
 from messaging.errors import UserError
 from messaging.messages import LOG_TAIL_CHARACTERS, Completed, Outcome, Scalar, SimulationCompleted, describe
 
+# As definitions are named: plugin id, or plugin id, hyphen and anything.
+BACKEND = re.compile(r"[a-z0-9_]+(-[A-Za-z0-9_.-]+)?")
 URL = re.compile(r"[a-z][a-z0-9+.-]*://|file:/")
+# What every mail server takes (RFC 5321, section 4.1.2, without quoted words and literal addresses): RFC 6531 would
+# allow more, to servers that know it on the whole way. Consumers read what the message's schema allows.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 # Where a field of the message bears another name than the argument.
 ARGUMENTS = {
     ("recipients",): "to",
@@ -105,19 +112,21 @@ def completed_event(
     exclude: Iterable[str] = (),
     log_tail: str = "",
     event_id: UUID | str | None = None,
+    look: bool = True,
 ) -> SimulationCompleted:
     """Build the event. The arguments are those of `producer.publish` and `Details`.
 
-    ``now`` is the event's time unless ``finished`` is given; ``max_bytes`` is what the broker accepts.
+    ``now`` is the event's time unless ``finished`` is given; ``max_bytes`` is what the broker accepts; without ``look``
+    the results folder may come later.
 
     Raises:
         InvalidEvent: an argument is wrong, or a results folder on this host does not exist.
     """
     host = socket.gethostname()
-    location = _location(results, host)
-    recipients = [to] if isinstance(to, str) else list(dict.fromkeys(to))
-    if not recipients:
-        raise InvalidEvent("to", "name at least one email address that gets the link.")
+    location = _location(results, host, look=look)
+    recipients, fallbacks = _recipients(to), tuple(fallback_backends)
+    _expect_identifiers("backend", (backend,))
+    _expect_identifiers("fallback_backends", fallbacks)
     if campaign is None and (parameters or campaign_runs is not None):
         wrong = "parameters" if parameters else "campaign_runs"
         raise InvalidEvent(wrong, "belongs to a campaign; name it with 'campaign'.")
@@ -131,10 +140,10 @@ def completed_event(
         "started": started,
         "finished": finished,
         "host": host[:200],
-        "log_tail": log_tail[-LOG_TAIL_CHARACTERS:].encode("utf-8", "replace").decode(),
+        "log_tail": tail(log_tail),
         "results": {"location": location, "include": tuple(include), "exclude": tuple(exclude)},
         "backend": backend,
-        "fallback_backends": tuple(fallback_backends),
+        "fallback_backends": fallbacks,
         "recipients": recipients,
         "labels": dict(labels or {}),
     }
@@ -155,21 +164,43 @@ def completed_event(
     return event
 
 
-def _location(results: str | os.PathLike[str], host: str) -> str:
-    """The results as a URL; those on this host are looked at."""
+def _recipients(to: Iterable[str] | str) -> list[str]:
+    recipients = [to] if isinstance(to, str) else list(dict.fromkeys(to))
+    if not recipients:
+        raise InvalidEvent("to", "name at least one email address that gets the link.")
+    for recipient in recipients:
+        if not ADDRESS.fullmatch(str(recipient)):
+            raise InvalidEvent("to", f"{recipient!r} is no email address.")
+    return recipients
+
+
+def _expect_identifiers(argument: str, identifiers: Iterable[str]) -> None:
+    for identifier in identifiers:
+        if not BACKEND.fullmatch(identifier):
+            raise InvalidEvent(argument, f"{identifier!r} is no identifier of a storage backend, such as 'local'.")
+
+
+def tail(log: str) -> str:
+    """The part of a log that is sent."""
+    return log[-LOG_TAIL_CHARACTERS:].encode("utf-8", "replace").decode()
+
+
+def _location(results: str | os.PathLike[str], host: str, *, look: bool) -> str:
+    """The results as a URL; with ``look``, those on this host must be there."""
     text = os.fspath(results)
     if isinstance(results, str) and URL.match(text):
-        return _checked_url(text, host)
+        return _checked_url(text, host, look=look)
     if not text:
         raise InvalidEvent("results", "name the folder in which the results lie.")
     path = Path(text)
     # '..' is resolved here, by the file system: whoever reads the URL may resolve it as text, beside a symbolic link.
     path = path.resolve() if ".." in path.parts else path.absolute()
-    _expect_folder(path)
+    if look:
+        _expect_folder(path)
     return path.as_uri()
 
 
-def _checked_url(url: str, host: str) -> str:
+def _checked_url(url: str, host: str, *, look: bool) -> str:
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -178,7 +209,9 @@ def _checked_url(url: str, host: str) -> str:
         raise InvalidEvent(
             "results", "the URL holds a password, which must not travel in a message; let the worker know it instead."
         )
-    if parts.scheme == "file" and parts.netloc in {"", "localhost", host}:
+    if parts.scheme != "file":
+        raise InvalidEvent("results", "workers read folders only; name a folder, or its file: URL.")
+    if look and parts.netloc in {"", "localhost", host}:
         _expect_folder(Path(os.fsdecode(unquote_to_bytes(parts.path))))
     return url
 
@@ -214,7 +247,7 @@ def _named(error: ValidationError, values: Mapping[str, Any]) -> InvalidEvent:
     path = first["loc"]
     argument = ARGUMENTS.get(tuple(map(str, path[:2])), ARGUMENTS.get((str(path[0]),), str(path[0])))
     if argument == "to" and len(path) > 1:
-        return InvalidEvent(argument, f"{values['recipients'][int(path[1])]!r} is no email address.")
+        return InvalidEvent(argument, f"{values['recipients'][int(path[1])]!r} is longer than an email address can be.")
     if argument == "outcome":
         return InvalidEvent(argument, f"{values['outcome']!r} is not known; it is one of {', '.join(Outcome)}.")
     return InvalidEvent(argument, describe(error).partition(": ")[2])

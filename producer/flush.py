@@ -28,6 +28,7 @@ class Flushed:
         away: why the broker could not be reached; empty if it could. What was not sent stays spooled.
         busy: another process is sending; nothing was done here.
         damaged: a sentence for each file that holds no event.
+        interrupted: a sentence for each run that was found interrupted.
     """
 
     sent: list[UUID] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Flushed:
     away: str = ""
     busy: bool = False
     damaged: list[str] = field(default_factory=list)
+    interrupted: list[str] = field(default_factory=list)
 
 
 def flush(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +14,12 @@ from uuid import UUID
 
 from messaging.connect import connect
 from messaging.engine import BrokerUnavailable, Engine, Outgoing, Publisher
-from messaging.messages import SimulationCompleted
+from messaging.messages import SimulationCompleted, digest
 from messaging.settings import Settings, load
 from producer.event import Details, InvalidEvent, completed_event
 from producer.flush import Flushed, flush
-from producer.spool import Damaged, Entry, Spool
+from producer.runs.record import Runs
+from producer.spool import Damaged, Entry, Spool, SpoolError
 
 # After the broker was away, a `Producer` only spools for this long before it tries again: with many events, each
 # would else wait for a time-out of its own.
@@ -36,7 +37,8 @@ class Published:
         reason: why it is still spooled, in a sentence.
         refused: the broker was there and would not take it, so that somebody has to mend something.
         file: where it is spooled; None once it is sent.
-        notes: sentences about other spooled events that did not go out.
+        notes: sentences about other spooled events that did not go out, and about interrupted runs.
+        digest: tells the event from another one with the same id.
     """
 
     event_id: UUID
@@ -45,6 +47,7 @@ class Published:
     refused: bool = False
     file: Path | None = None
     notes: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def publish(
@@ -61,7 +64,7 @@ def publish(
     machine. What was spooled before is sent first.
 
     Args:
-        results: folder of the results, or its URL (workers read ``file:`` URLs), without password.
+        results: folder of the results, or its ``file:`` URL.
         to: who gets the link.
         backend: identifier of the storage backend.
         settings: default: read from the environment.
@@ -97,6 +100,7 @@ class Producer:
         settings = load(os.environ) if settings is None else settings
         self.engine = engine or connect(settings.broker_url.get_secret_value(), settings.topology)
         self.spool = Spool(settings.data_dir / "spool")
+        self.runs = Runs(settings.data_dir / "runs")
         self._clock = clock
         self._publisher: Publisher | None = None
         self._proven = False
@@ -110,18 +114,32 @@ class Producer:
         max_bytes = self.engine.topology.max_bytes
         event = completed_event(results, to=to, backend=backend, now=datetime.now(UTC), max_bytes=max_bytes, **details)
         entry = self._spooled_before(event) if details.get("event_id") is not None else None
-        entry = entry or self.spool.put(event)
+        published = self.send(entry or self.spool.put(event))
+        return replace(published, digest=digest(event.to_bytes()))
+
+    def send(self, entry: Entry) -> Published:
+        """Send a spooled event, after those before it; what became of it."""
         if self._away and self._clock() < self._away[0]:
             self._skipped = True
-            return Published(event.id, "spooled", _away(self._away[1]), file=entry.path)
+            return Published(entry.event_id, "spooled", _away(self._away[1]), file=entry.path)
         return self._outcome(entry, self.flush(own=entry))
 
     def flush(self, *, own: Entry | None = None) -> Flushed:
-        """Send what is spooled, in order; see `producer.flush.flush`."""
+        """Send what is spooled, in order, and the events of interrupted runs; see `producer.flush.flush`."""
         self._skipped = False
+        interrupted = self._interrupted()
         done = flush(self.spool, self._send, own=own)
+        done.interrupted = interrupted
         self._away = (self._clock() + AWAY_SECONDS, done.away) if done.away else None
         return done
+
+    def send_unspooled(self, message: Outgoing) -> None:
+        """Send what could not be spooled.
+
+        Raises:
+            BrokerError: the broker does not have it.
+        """
+        self._send(message)
 
     def close(self) -> None:
         """Let go of the connection. What is still spooled stays spooled."""
@@ -154,6 +172,12 @@ class Producer:
             self._publisher.publish(message)
         self._proven = True
 
+    def _interrupted(self) -> list[str]:
+        try:
+            return self.runs.tell(self.spool)
+        except SpoolError as error:
+            return [str(error)]
+
     def _spooled_before(self, event: SimulationCompleted) -> Entry | None:
         """The entry of the same event, spooled by an earlier try that did not get it out."""
         entry = self.spool.find(event.id)
@@ -168,12 +192,8 @@ class Producer:
         return entry
 
     def _outcome(self, entry: Entry, done: Flushed) -> Published:
-        notes = [
-            f"An earlier event stays in the spool as {path}: {reason}"
-            for path, reason in done.refused.items()
-            if path != entry.path
-        ]
-        notes += done.damaged
+        notes = _earlier({path: reason for path, reason in done.refused.items() if path != entry.path})
+        notes += done.damaged + done.interrupted
         if entry.path in done.refused:
             reason, refused = done.refused[entry.path], True
         elif self.spool.is_aside(entry):
@@ -189,3 +209,16 @@ class Producer:
 
 def _away(reason: str) -> str:
     return f"The broker is away: {reason}"
+
+
+def _earlier(refused: Mapping[Path, str]) -> list[str]:
+    """A sentence for each reason, however many events it holds back."""
+    by_reason: dict[str, list[Path]] = {}
+    for path, reason in refused.items():
+        by_reason.setdefault(reason, []).append(path)
+    return [
+        f"An earlier event stays in the spool as {paths[0]}: {reason}"
+        if len(paths) == 1
+        else f"{len(paths)} earlier events stay in the spool {paths[0].parent}: {reason}"
+        for reason, paths in by_reason.items()
+    ]

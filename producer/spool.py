@@ -21,6 +21,7 @@ from uuid import UUID
 from messaging import faults
 from messaging.errors import UserError
 from messaging.messages import InvalidMessage, SimulationCompleted, parse_event
+from producer.durable import make_folder, sync, write_new
 
 # Nanoseconds since 1970 in 20 digits, then the event's id.
 NAME = re.compile(r"(?P<number>\d{20})-(?P<event>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.json")
@@ -72,23 +73,41 @@ class Spool:
             SpoolError: it could not be written; nothing is left behind.
         """
         with self._speaking("written"):
-            _make_durably(self.folder)
-            name = f"{self._next_number():020d}-{event.id}.json"
-            path, hidden = self.folder / name, self.folder / f".{name}.tmp"
+            make_folder(self.folder)
+            path = self._next_path(event.id)
+            hidden = self.folder / f".{path.name}.tmp"
             try:
-                _write(hidden, event.to_bytes())
+                write_new(hidden, event.to_bytes())
                 faults.point("spool.filled")
-                hidden.rename(path)
-                faults.point("spool.renamed")
-                _sync(self.folder)
+                self._show(hidden, path)
             except BaseException:
                 hidden.unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
                 raise
         faults.point("spool.written")
-        entry = _entry(path)
-        assert entry is not None
-        return entry
+        return _known(path)
+
+    def adopt(self, file: Path, event_id: UUID) -> Entry:
+        """Take over the file of an event, synced already and in the same file system; this needs no room on the disk.
+
+        Raises:
+            SpoolError: it could not be moved; it is where it was.
+        """
+        with self._speaking("written"):
+            make_folder(self.folder)
+            path = self._next_path(event_id)
+            self._show(file, path)
+        return _known(path)
+
+    def prepare(self) -> None:
+        """Make what `adopt` needs.
+
+        Raises:
+            SpoolError: it could not be written.
+        """
+        with self._speaking("written"):
+            make_folder(self.folder)
+            self._next_number()
 
     def entries(self) -> list[Entry]:
         """What is spooled, in the order of writing.
@@ -179,6 +198,14 @@ class Spool:
                 held = self._try_lock(descriptor)
             yield held
 
+    def _next_path(self, event_id: UUID) -> Path:
+        return self.folder / f"{self._next_number():020d}-{event_id}.json"
+
+    def _show(self, file: Path, path: Path) -> None:
+        file.rename(path)
+        faults.point("spool.renamed")
+        sync(self.folder)
+
     def _next_number(self) -> int:
         """A number above all earlier ones of this spool: the time, or the last number + 1 where the clock stood still.
 
@@ -227,23 +254,7 @@ def _entry(path: Path) -> Entry | None:
     return Entry(path=path, event_id=UUID(match["event"]), spooled=spooled)
 
 
-def _write(path: Path, body: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _make_durably(folder: Path) -> None:
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for made in missing:
-        _sync(made.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _known(path: Path) -> Entry:
+    entry = _entry(path)
+    assert entry is not None
+    return entry

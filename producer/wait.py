@@ -26,6 +26,7 @@ def wait_for_link(
     event_id: UUID,
     report: Callable[[str], None],
     *,
+    digest: str,
     fetch: Fetch | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -36,6 +37,7 @@ def wait_for_link(
         site: SIMCOURIER_PUBLIC_URL.
         event_id: as published.
         report: gets a line for each change.
+        digest: of the event as published; a delivery of another event under this id is none of ours.
         fetch: status and body of a URL; raises OSError if there is no answer.
         sleep: waits so many seconds.
         clock: seconds that never go back.
@@ -54,6 +56,8 @@ def wait_for_link(
                 return {"link": None, "problem": _unreachable(site, answer["unreachable"])}
         else:
             answered = clock()
+        if answer.get("event_digest", digest) != digest:
+            return {"link": None, "problem": f"There is no link: {_other_event(event_id)}"}
         line = _line(answer)
         if line != told:
             told, pause = line, FIRST_PAUSE_SECONDS
@@ -73,12 +77,12 @@ def _ask(fetch: Fetch, url: str) -> dict[str, Any]:
         status, body = fetch(url)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return {"unreachable": str(error)}
-    if status == 404:  # noqa: PLR2004 - HTTP's own number
-        return {}
     try:
         answer = json.loads(body)
     except ValueError:
         answer = None
+    if status == 404 and isinstance(answer, dict):  # noqa: PLR2004 - HTTP's own number
+        return {}
     if status != 200 or not isinstance(answer, dict):  # noqa: PLR2004
         return {"unreachable": f"it answered with status {status}, not with a delivery"}
     return answer
@@ -92,6 +96,13 @@ def _line(answer: dict[str, Any]) -> str:
     stage = f", {answer['stage']}" if answer.get("stage") else ""
     reason = f": {answer['reason']}" if answer.get("reason") else ""
     return f"{answer.get('state')}{stage}{reason}"
+
+
+def _other_event(event_id: UUID) -> str:
+    return (
+        f"another event was accepted under the id {event_id} before, so this one is set aside as a mistake; publish it "
+        "without --event-id, or under a new one."
+    )
 
 
 def _unreachable(site: str, reason: str) -> str:
@@ -109,4 +120,4 @@ def _get(url: str) -> tuple[int, bytes]:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, b""
+            return error.code, error.read()
