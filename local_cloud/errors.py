@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from aiohttp import web
@@ -12,11 +13,14 @@ class Problem(Enum):
 
     BAD_REQUEST = (400, "The request is not as docs/local_cloud_api.md describes.")
     NO_KEY = (401, "An upload key is needed: Authorization: Bearer KEY.")
+    PASSWORD = (401, "A password is needed.")
     ONLY_LOOPBACK = (403, "This server has no upload key, so it accepts uploads from its own machine only.")
     NOT_FOUND = (404, "There is no such file.")
     INCOMPLETE = (400, "The body ended early; nothing was kept.")
     GONE = (410, "This file was available until its link expired.")
     WRONG_DIGEST = (422, "The bytes received are not those that were announced; nothing was kept.")
+    DAMAGED = (422, "This file cannot be taken out of the archive.")
+    TOO_MANY_GUESSES = (429, "Too many wrong passwords; try again later.")
     DISK_FULL = (507, "The server has no room left; nothing was kept.")
     BROKEN = (500, "The server could not do this; its log says why.")
 
@@ -31,17 +35,22 @@ class Problem(Enum):
         return self.value[1]
 
 
+CHALLENGES = {Problem.NO_KEY: "Bearer", Problem.PASSWORD: 'Basic realm="A password is needed", charset="UTF-8"'}
+
+
 class Refusal(Exception):
     """Raised anywhere below a handler; becomes the response.
 
     Args:
         problem: which one.
         detail: a sentence instead of the table's.
+        headers: more of the response's.
     """
 
-    def __init__(self, problem: Problem, detail: str = "") -> None:
+    def __init__(self, problem: Problem, detail: str = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail or problem.sentence)
         self.problem = problem
+        self.headers = headers or {}
 
     @property
     def code(self) -> str:
@@ -51,7 +60,9 @@ class Refusal(Exception):
 
 def response(refusal: Refusal) -> web.Response:
     """The JSON answer: ``{"error": sentence, "code": name}``."""
-    headers = {"WWW-Authenticate": "Bearer"} if refusal.problem is Problem.NO_KEY else {}
+    headers = {"WWW-Authenticate": CHALLENGES[refusal.problem]} if refusal.problem in CHALLENGES else {}
     return web.json_response(
-        {"error": str(refusal), "code": refusal.code}, status=refusal.problem.status, headers=headers
+        {"error": str(refusal), "code": refusal.code},
+        status=refusal.problem.status,
+        headers={**headers, **refusal.headers},
     )

@@ -20,7 +20,7 @@ def file_name(text: str) -> str:
     return FALLBACK if name.strip() in {"", ".", ".."} else name
 
 
-def attachment(name: str) -> str:
+def attachment(name: str, kind: str = "attachment") -> str:
     """Content-Disposition (RFC 6266 with RFC 8187): a plain name for old clients, the real one in UTF-8."""
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%/' else "_" for c in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Record:
         secret: the unguessable part of its link.
         stored: RFC 3339.
         expires: RFC 3339; None: never.
+        title: what the page behind the link calls it; empty: its name.
+        password: what is kept of the link's password; empty: it has none.
     """
 
     key: str
@@ -38,6 +40,8 @@ class Record:
     secret: str
     stored: str
     expires: str | None = None
+    title: str = ""
+    password: str = field(default="", repr=False)
 
     @property
     def token(self) -> str:

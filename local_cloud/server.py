@@ -17,10 +17,12 @@ from urllib.parse import parse_qsl, quote
 import structlog
 from aiohttp import web
 
-from local_cloud.download import Download
 from local_cloud.errors import Problem, Refusal, response
 from local_cloud.incoming import Incoming
+from local_cloud.links import Links
 from local_cloud.names import file_name
+from local_cloud.password import LONGEST as LONGEST_PASSWORD
+from local_cloud.password import hashed
 from local_cloud.record import Record, file_id
 from local_cloud.storage import Storage
 
@@ -28,6 +30,7 @@ log = structlog.get_logger()
 
 PIECE = 1024 * 1024
 LONGEST_KEY = 1024
+LONGEST_TITLE = 300
 STORAGE = web.AppKey("storage", Storage)
 DISK = web.AppKey("disk", ThreadPoolExecutor)
 KEY = web.AppKey("key", str)
@@ -54,6 +57,7 @@ def make_app(storage: Storage, *, key: str, public_url: str) -> web.Application:
     app[UPLOADS] = set()
     app[KEY] = key
     app[PUBLIC_URL] = public_url.rstrip("/")
+    links = Links(storage, secure=public_url.startswith("https:"))
     app.add_routes(
         [
             web.get("/healthz", _healthz),
@@ -62,7 +66,8 @@ def make_app(storage: Storage, *, key: str, public_url: str) -> web.Application:
             web.get("/api/v1/files", _metadata),
             web.delete("/api/v1/files", _delete),
             web.post("/api/v1/links", _link),
-            web.get("/f/{token}/{name:[^/]+}", _download),
+            web.get("/f/{token}/{name:[^/]+}", links.show),
+            web.post("/f/{token}/{name:[^/]+}", links.unlock),
         ]
     )
     return app
@@ -153,23 +158,16 @@ async def _delete(request: web.Request) -> web.Response:
 
 async def _link(request: web.Request) -> web.Response:
     _authorise(request)
-    expires = _expires(await request.read())
-    record = await _on_disk(request, request.app[STORAGE].set_expiry, _key_of(request), expires)
+    body = await request.read()
+    expires, more = _expires(body), _more(body)
+    if more.get("password"):
+        more["password"] = await _on_disk(request, hashed, more["password"])
+    record = await _on_disk(request, request.app[STORAGE].set_expiry, _key_of(request), expires, **more)
     if record is None:
         raise Refusal(Problem.NOT_FOUND)
     base = request.app[PUBLIC_URL] or f"{request.scheme}://{request.host}"
     url = f"{base}/f/{record.token}/{quote(record.name, safe='')}"
     return web.json_response({"url": url, "expires": record.expires})
-
-
-async def _download(request: web.Request) -> web.StreamResponse:
-    found = await _on_disk(request, request.app[STORAGE].by_token, request.match_info["token"])
-    if found is None:
-        raise Refusal(Problem.NOT_FOUND)
-    record, path = found
-    if record.expired:
-        raise Refusal(Problem.GONE)
-    return Download(path, record.name)
 
 
 def _authorise(request: web.Request) -> None:
@@ -218,6 +216,16 @@ def _expires(body: bytes) -> str | None:
     if zone is None:
         raise Refusal(Problem.BAD_REQUEST, 'A body {"expires": null or a time with its zone (RFC 3339)} is expected.')
     return None if asked is None else str(asked)
+
+
+def _more(body: bytes) -> dict[str, str]:
+    """Title and password, where the body names them; null and the empty text take them away."""
+    given = {name: value or "" for name, value in json.loads(body).items() if name in {"title", "password"}}
+    for name, longest in (("title", LONGEST_TITLE), ("password", LONGEST_PASSWORD)):
+        value = given.get(name, "")
+        if not isinstance(value, str) or len(value) > longest:
+            raise Refusal(Problem.BAD_REQUEST, f"As {name}, a text of at most {longest} characters is expected.")
+    return given
 
 
 def _facts(record: Record) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -95,6 +96,8 @@ class Storage:
                 secret=before.secret if before else secrets.token_urlsafe(SECRET_BYTES),
                 stored=datetime.now(UTC).isoformat(timespec="seconds"),
                 expires=before.expires if before else None,
+                title=before.title if before else "",
+                password=before.password if before else "",
             )
             with disk_full_told():
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -112,8 +115,8 @@ class Storage:
         record = read(folder)
         return record if record is not None and _is_whole(folder, record) else None
 
-    def set_expiry(self, key: str, expires: str | None) -> Record | None:
-        """Change when the link of ``key`` ends; None: there is no such file.
+    def set_expiry(self, key: str, expires: str | None, **more: Any) -> Record | None:
+        """Change when the link of ``key`` ends, and more of its record; None: there is no such file.
 
         Raises:
             Refusal: the disk is full.
@@ -122,7 +125,7 @@ class Storage:
             record = self.find(key)
             if record is None:
                 return None
-            record = replace(record, expires=expires)
+            record = replace(record, expires=expires, **more)
             with disk_full_told(), written(self._files / file_id(key), record):
                 pass
             return record

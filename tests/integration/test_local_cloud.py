@@ -271,7 +271,7 @@ def test_the_examples_of_the_page_on_the_api_work(server: LocalCloud, tmp_path: 
     (tmp_path / "key").write_text(server.key)
     text = PAGE.read_text("utf-8").replace("http://10.10.160.10:8976", server.url)
     blocks = re.findall(r"```(sh|json)\n(.*?)```", text.replace("/etc/local-cloud.key", "key"), re.DOTALL)
-    assert len(blocks) == 10
+    assert len(blocks) == 11
 
     said = ""
     for kind, block in blocks:
