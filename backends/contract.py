@@ -118,6 +118,9 @@ class Backend(ABC, Generic[ConfigT]):
     token_field: ClassVar[str] = "token"  # noqa: S105 - the name of a field
     """The field of `Config` that the definition's `Backend token` fills where the config does not."""
 
+    lasting: ClassVar[bool] = True
+    """False: what is stored ends with the process; no definition can be made of it."""
+
     needs_size: ClassVar[bool] = False
     """True if `store` must know ``archive.size`` before it begins."""
 

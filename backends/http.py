@@ -20,6 +20,13 @@ FULL = 507
 Meaning = Callable[[str, requests.Response], BackendError]
 
 
+def session() -> requests.Session:
+    """A session that sends credentials only where a plugin says so, never from a ``.netrc``."""
+    http = requests.Session()
+    http.auth = _no_auth
+    return http
+
+
 def call(service: str, request: Callable[[], requests.Response], meaning: Meaning | None = None) -> requests.Response:
     """Make a request; an answer below 400 is returned.
 
@@ -67,6 +74,10 @@ def retry_after(answer: requests.Response) -> float | None:
     except ValueError:
         return None
     return max(0.0, (until - datetime.now(UTC)).total_seconds()) if until.tzinfo else None
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _cause(error: BaseException) -> BackendError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import partial
@@ -18,6 +19,7 @@ from backends.http import TIMEOUT, call, error_of
 
 SERVICE = "The local cloud"
 CHUNK = 1024 * 1024
+HOST = re.compile(r"[\w.:%-]+")
 # Seconds. The first is also how long the server may take no bytes at all, as it does while a slow disk catches up; the
 # second, how long it may take to make a large file durable before it answers.
 UPLOAD_TIMEOUT = (60.0, 600.0)
@@ -34,12 +36,13 @@ class Config(BaseModel):
     @field_validator("server")
     @classmethod
     def _address(cls, value: str) -> str:
-        url = value.strip().rstrip("/")
+        url = value.strip()
         if "://" not in url:
             url = f"http://{url}"
+        url = url.rstrip("/")
         try:
             parts = urlsplit(url)
-            known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+            known = parts.scheme in {"http", "https"} and bool(HOST.fullmatch(parts.hostname or "")) and parts.port != 0
             bare = not (parts.username or parts.password or parts.query or parts.fragment)
         except ValueError:
             known = bare = False
@@ -118,6 +121,8 @@ def _error_of(service: str, answer: requests.Response) -> BackendError:
                 'and put that key into the config ({"key": "..."}).',
                 scope="backend",
             )
+        case None if answer.status_code in {404, 405, 501}:
+            return PermanentError("What answers there is no local cloud; is the address right?", scope="backend")
         case _:
             return error_of(service, answer)
 

@@ -35,6 +35,7 @@ class Memory(Backend[Config]):
 
     identifier = "memory"
     Config = Config
+    lasting = False
     token_field = "space"  # noqa: S105 - the name of a field
     spaces: ClassVar[dict[str, Space]] = {}
 

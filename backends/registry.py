@@ -38,8 +38,8 @@ def plugin_id(identifier: str) -> str:
 
 
 def plugin_ids() -> list[str]:
-    """The ids of all installed plugins."""
-    return sorted(entry_points(group=GROUP).names)
+    """The ids of all installed plugins, but for the one that is for tests."""
+    return sorted(entry_points(group=GROUP).names - {"memory"})
 
 
 def plugin(identifier: str) -> type[Backend[Any]]:
@@ -66,6 +66,15 @@ def _load(wanted: str) -> type[Backend[Any]]:
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
         raise WrongConfig(f"The entry point of the storage plugin '{wanted}' is no Backend.", "id")
     return loaded
+
+
+def admit(identifier: str, token: str, config: Mapping[str, Any], site: Mapping[str, Any] | None = None) -> None:
+    """Hold a definition that somebody makes or changes against its plugin; arguments and errors as `configure`."""
+    if not plugin(identifier).lasting:
+        raise WrongConfig(
+            f"The plugin '{plugin_id(identifier)}' is for tests: what it stores ends with the process.", "id"
+        )
+    configure(identifier, token, config, site)
 
 
 def configure(
@@ -99,6 +108,8 @@ def configure(
         about_token = field == chosen.token_field and (from_token or not config)
         where = "Backend token" if about_token else f"Backend config, {field}" if field else "Backend config"
         text = first["msg"].removeprefix("Value error, ").rstrip(".")
+        if field == chosen.token_field and first["type"] == "missing" and not about_token:
+            text += " (Backend token may hold it)"
         raise WrongConfig(f"{where}: {text}.", "token" if about_token else "config") from None
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_a_confirmed_message_survives_the_death_of_its_publisher(
 def test_an_unroutable_message_is_told_and_stored_nowhere(engine: Engine) -> None:
     declare(engine)
     with engine.publisher() as publisher:
-        with pytest.raises(Unroutable, match="consumer"):
+        with pytest.raises(Unroutable, match="simcourier worker"):
             publisher.publish(outgoing("m", "simulation.completed.nowhere"))
         publisher.publish(outgoing("next"))  # the publisher is still good
 
@@ -322,15 +323,18 @@ def test_a_consumer_holds_no_more_than_its_prefetch(engine: Engine, topology: To
 def test_two_consumers_never_hold_one_message(engine: Engine, topology: Topology, broker_url: str) -> None:
     declare(engine)
     sent = {f"m{number}" for number in range(300)}
-    with client(broker_url, topology, "drain", 5) as one, client(broker_url, topology, "drain", 5) as other:
-        lines(one, 1)
-        lines(other, 1)
-        publish(engine, *sent)
-        shares = [process.communicate(timeout=60)[0].split() for process in (one, other)]
+    for _ in range(5):  # on a busy machine one of them may have had nothing to do
+        with client(broker_url, topology, "drain", 5) as one, client(broker_url, topology, "drain", 5) as other:
+            lines(one, 1)
+            lines(other, 1)
+            publish(engine, *sent)
+            shares = [process.communicate(timeout=60)[0].split() for process in (one, other)]
 
-    taken = [[line[1:] for line in share if line.startswith("+")] for share in shares]
-    assert all(taken), "one of them had nothing to do"
-    assert sorted(taken[0] + taken[1]) == sorted(sent)
+        taken = [[line[1:] for line in share if line.startswith("+")] for share in shares]
+        assert sorted(taken[0] + taken[1]) == sorted(sent)
+        if all(taken):
+            return
+    raise AssertionError("one of them never had anything to do")
 
 
 @pytest.mark.parametrize("idle", [lambda consumer: consumer.take(30), lambda consumer: consumer.pause(30)])
@@ -418,3 +422,27 @@ def test_consumers_and_publishers_work_in_other_threads(engine: Engine, topology
 def test_the_start_up_line_names_the_broker_and_no_password(engine: Engine) -> None:
     assert "broker.db" in engine.description or "127.0.0.1" in engine.description
     assert "guest:" not in engine.description
+
+
+def test_a_message_of_another_broker_is_adopted_as_it_was_in_its_queue_alone(
+    engine: Engine, topology: Topology, tmp_path: Path
+) -> None:
+    other = connect(f"sqlite:///{tmp_path}/other/broker.db", topology)
+    declare(other)
+    with other.publisher() as publisher:
+        publisher.publish(replace(outgoing("m", EVENT_KEY), headers={"traceparent": "00-ä"}))
+    with other.consumer([single(topology)]) as source, engine.consumer([topology.dead]) as target:
+        first = take(source)
+        target.adopt(first)
+        source.bury(first, "no reason")
+    with other.consumer([topology.dead]) as source, engine.consumer([topology.dead]) as target:
+        target.adopt(take(source))
+
+    live, dead = take_all(engine, single(topology)), take_all(engine, topology.dead)
+    assert [(one.message_id, one.body, one.headers, one.user_id) for one in live] == [
+        ("m", b"m", {"traceparent": "00-ä"}, None)
+    ]
+    assert [(one.headers[REASON_HEADER], one.headers[QUEUE_HEADER]) for one in dead] == [
+        ("no reason", single(topology))
+    ]
+    assert take_all(engine, topology.recorder) == []

@@ -1,0 +1,1 @@
+"""Commands that help an operator to obtain a storage service's credentials."""

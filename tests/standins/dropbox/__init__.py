@@ -1,0 +1,1 @@
+"""A stand-in for Dropbox: https://www.dropbox.com/developers/documentation/http/documentation as the SDK sees it."""
