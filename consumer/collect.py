@@ -99,14 +99,20 @@ def locate(location: str, roots: Sequence[str]) -> Path:
     try:
         folder = asked.resolve(strict=True)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if roots and not any(asked.is_relative_to(root) for root in roots):  # what is there is nobody's business
+            raise Undeliverable(_outside(asked)) from error
         raise Undeliverable(f"The results folder {asked} does not exist.") from error
     except (PermissionError, RuntimeError) as error:
         raise Undeliverable(f"The results folder {asked} cannot be read by the worker.") from error
     if not _inside(folder, roots):
-        raise Undeliverable(f"The results folder {asked} is outside the folders that results may come from.")
+        raise Undeliverable(_outside(asked))
     if not folder.is_dir():
         raise Undeliverable(f"The results' location {asked} is not a folder.")
     return folder
+
+
+def _outside(asked: Path) -> str:
+    return f"The results folder {asked} is outside the folders that results may come from."
 
 
 def _visible(root: Path) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
 
-from ledger import make_data_dir, prepare
-from messaging.cli import engine_of, settings_of
+from ledger import make_data_dir, prepare, prepare_in_time
+from messaging.cli import engine_of, interruptible, settings_of
 from messaging.logs import configure
 from messaging.settings import require_roots
 
@@ -35,7 +36,7 @@ def worker(ctx: click.Context, concurrency: int | None, *, results: bool, record
     settings = settings.model_copy(update=changes)
     configure("worker")
     make_data_dir(settings.data_dir)
-    prepare(settings)
+    prepare_in_time(settings, "worker")
     from consumer.programs import run_worker
 
     run_worker(settings, engine_of(settings), results=results, recorder=recorder, sweep=sweep)
@@ -53,7 +54,55 @@ def email_sender(ctx: click.Context) -> None:
     settings = settings_of(ctx)
     configure("email-sender")
     make_data_dir(settings.data_dir)
-    prepare(settings)
+    prepare_in_time(settings, "email-sender")
     from consumer.programs import run_email_sender
 
     run_email_sender(settings, engine_of(settings))
+
+
+@click.command(short_help="Remove archives whose keep days are over.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def expire(ctx: click.Context, *, dry_run: bool, as_json: bool) -> None:
+    """Remove archives whose keep days are over, and what deliveries left behind, as a worker does by itself.
+
+    Exit code 1 if something could not be removed; it is tried again later.
+
+    \b
+    Example:
+      simcourier expire --dry-run
+    """
+    settings = settings_of(ctx)
+    interruptible()  # whoever removes holds a lock
+    make_data_dir(settings.data_dir)
+    prepare(settings, "expire")
+    from consumer.expirer import expire as remove
+    from consumer.expirer import holder
+    from ledger.api import expiry
+
+    rows: list[dict[str, Any]] = []
+    found = (
+        ((removal, "") for removal in expiry.due(look_only=True))
+        if dry_run
+        else remove(holder(), settings.site, settings.operator_email)
+    )
+    for removal, problem in found:
+        what = "its keep days are over" if removal.expired else "left behind"
+        done = "would be removed" if dry_run else f"not removed: {problem}" if problem else "removed"
+        rows.append(
+            {
+                "delivery": str(removal.delivery_id),
+                "backend": removal.backend,
+                "key": removal.stored.key,
+                "expired": removal.expired,
+                "problem": problem,
+            }
+        )
+        if not as_json:
+            click.echo(f"{removal.backend}  {removal.stored.key} ({what}): {done}")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        click.echo("Nothing is to be removed.")
+    ctx.exit(1 if any(row["problem"] for row in rows) else 0)

@@ -16,17 +16,16 @@ import structlog
 
 from backends.contract import Link, Stored
 from backends.errors import PermanentError
+from backends.http import session
 from consumer.collect import collect
-from consumer.errors import NotNow
+from consumer.errors import NotNow, Undeliverable
 from consumer.lease import Hold
 from consumer.package import Packed, archive_name, package
-from consumer.store import FileArchive, LedgerProgress, choose, open_backend, session, translate
-from ledger.api import Definition, Deliveries, Stage, definition, mark_healthy, mark_unhealthy
+from consumer.store import FileArchive, LedgerProgress, choose, open_backend, translate
+from ledger.api import PROBE_SECONDS, Definition, Deliveries, Stage, definition, mark_healthy, mark_unhealthy
 from messaging import faults
 
 log = structlog.get_logger()
-
-PROBE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class Workshop:
         archives: folder for archives that are being made and sent.
         roots: folders that results may come from.
         site: site-wide values for plugins.
+        operator: address that is told when a storage backend needs mending; empty: nobody.
         mail_patience: for how long a mail may be tried after the link was made; links live that much longer.
     """
 
@@ -44,6 +44,7 @@ class Workshop:
     archives: Path
     roots: Sequence[str]
     site: Mapping[str, Any]
+    operator: str
     mail_patience: timedelta
 
     def folder(self, delivery_id: UUID) -> Path:
@@ -66,13 +67,24 @@ def deliver(workshop: Workshop, hold: Hold) -> None:
         if claim.stored is not None:
             chosen, stored = definition(claim.stored_backend), claim.stored
         else:
+            _ensure_backend(workshop, hold)
             packed, generation = _pack(workshop, hold)
             chosen, stored = _store(workshop, hold, http, packed, generation)
-        with _usable(chosen):
+        with _usable(workshop, chosen):
             link = _link(workshop, hold, http, chosen, stored)
     hold.ensure()
     workshop.deliveries.finish(claim, link, keep_days=chosen.keep_days)
     faults.point("delivery.finished")
+
+
+def _ensure_backend(workshop: Workshop, hold: Hold) -> None:
+    """Nothing is packed that could not be stored anywhere."""
+    data = hold.claim.event.data
+    try:
+        choose(data.backend, data.fallback_backends)
+    except Undeliverable:
+        workshop.deliveries.enter(hold.claim, Stage.STORING)
+        raise
 
 
 def _pack(workshop: Workshop, hold: Hold) -> tuple[Packed, int]:
@@ -115,7 +127,7 @@ def _store(
     while True:
         chosen = choose(data.backend, data.fallback_backends)
         try:
-            with _usable(chosen):
+            with _usable(workshop, chosen):
                 return chosen, _store_with(workshop, hold, http, chosen, packed, generation)
         except NotNow:
             if not data.fallback_backends:
@@ -154,14 +166,14 @@ def _link(workshop: Workshop, hold: Hold, http: requests.Session, chosen: Defini
 
 
 @contextmanager
-def _usable(chosen: Definition) -> Iterator[None]:
+def _usable(workshop: Workshop, chosen: Definition) -> Iterator[None]:
     """Mark a definition that only a person can mend, so that the next hundred deliveries need not find out each."""
     try:
         yield
     except PermanentError as error:
         if error.scope != "backend":
             raise
-        if mark_unhealthy(chosen.identifier, error.reason, PROBE_SECONDS):
+        if mark_unhealthy(chosen.identifier, error.reason, operator=workshop.operator):
             log.error("backend.unhealthy", backend=chosen.identifier, error=error.reason)
         raise NotNow(
             f"The storage backend '{chosen.identifier}' cannot be used at present: {error.reason}", PROBE_SECONDS

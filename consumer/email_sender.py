@@ -15,10 +15,17 @@ from consumer.decide import Attempt, Policy
 from consumer.loop import Ack, Bury, Later, Result
 from consumer.mail.render import Renderer
 from consumer.mail.transports import MailRefused, MailTransient, Transport
+from consumer.stop import Stop
 from ledger.api import LedgerUnavailable, Notice, Notices, Superseded
 from messaging import faults
 from messaging.engine import Taken
-from messaging.messages import DeliveryFailedMessage, InvalidMessage, LinkReadyMessage, parse
+from messaging.messages import (
+    DeliveryFailedMessage,
+    InvalidMessage,
+    LinkReadyMessage,
+    OperatorNoticeMessage,
+    parse,
+)
 
 log = structlog.get_logger()
 
@@ -38,33 +45,39 @@ class EmailSender:
         renderer: Renderer,
         transport: Transport,
         policy: Policy,
+        stop: Stop,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._notices = notices
         self._renderer = renderer
         self._transport = transport
         self._policy = policy
+        self._stop = stop
         self._clock = clock
 
     def handle(self, taken: Taken) -> Result:
         """Send every mail of this delivery that is due."""
         try:
             message = parse(taken.body)
-            if not isinstance(message, LinkReadyMessage | DeliveryFailedMessage):
-                return Result(Bury(f"A link.ready or delivery.failed is expected here, not {message.type}."))
-            return self._send_all(message.data.delivery_id)
+            match message:
+                case LinkReadyMessage() | DeliveryFailedMessage():
+                    return self._send_all(message.data.delivery_id)
+                case OperatorNoticeMessage():
+                    return self._send_all(message.data.notice_id)
+                case _:
+                    return Result(Bury(f"A message about a mail is expected here, not {message.type}."))
         except InvalidMessage as error:
             return Result(Bury(str(error)))
         except LedgerUnavailable as error:
             log.warning("ledger.unavailable", error=str(error))
             return Result(Later(LEDGER_AWAY_SECONDS))
 
-    def _send_all(self, delivery_id: UUID) -> Result:
-        structlog.contextvars.bind_contextvars(delivery_id=str(delivery_id))
-        while notice := self._notices.claim_next(delivery_id):
+    def _send_all(self, subject: UUID) -> Result:
+        structlog.contextvars.bind_contextvars(delivery_id=str(subject))
+        while not self._stop.requested and (notice := self._notices.claim_next(subject)):
             faults.point("mail.claimed")
             self._send(notice)
-        next_in = self._notices.seconds_to_next(delivery_id)
+        next_in = self._notices.seconds_to_next(subject)
         return Result(Ack() if next_in is None else Later(max(SHORTEST_WAIT, next_in)))
 
     def _send(self, notice: Notice) -> None:

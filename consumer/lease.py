@@ -36,6 +36,10 @@ class Hold:
             raise Superseded("the lease was lost")
         self._stop.ensure()
 
+    def due(self, now: float) -> bool:
+        """True if the lease is to be renewed at ``now`` (monotonic): a third of it has passed."""
+        return now >= self._valid_until - self._lease * 2 / 3
+
     def renewed(self, asked_at: float) -> None:
         """The database prolonged the lease after ``asked_at`` (monotonic), so it holds at least that much longer."""
         self._valid_until = asked_at + self._lease
@@ -52,6 +56,7 @@ class LeaseKeeper:
         self._deliveries = deliveries
         self._stop = stop
         self._holds: set[Hold] = set()
+        self._unreturned: list[Claim] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
@@ -77,12 +82,35 @@ class LeaseKeeper:
             with self._lock:
                 self._holds.discard(hold)
 
+    def return_later(self, claim: Claim) -> None:
+        """Give the claim back, uncounted, as soon as the ledger can be reached again.
+
+        Without that, its lease would run out as a dead worker's does, and an outage would count as a crash.
+        """
+        with self._lock:
+            self._unreturned.append(claim)
+
     def _run(self) -> None:
-        while not self._closed.wait(self._deliveries.lease / 3):
+        while not self._closed.wait(self._deliveries.lease / 6):
             with self._lock:
-                holds = list(self._holds)
+                unreturned, holds = list(self._unreturned), list(self._holds)
+            for claim in unreturned:
+                self._return(claim)
             for hold in holds:
-                self._renew(hold)
+                if hold.due(time.monotonic()):
+                    self._renew(hold)
+
+    def _return(self, claim: Claim) -> None:
+        try:
+            self._deliveries.give_back(claim)
+        except LedgerUnavailable:
+            return
+        except Superseded:
+            log.info("lease.lost", delivery_id=str(claim.delivery_id))
+        except Exception:
+            log.exception("lease.bug", delivery_id=str(claim.delivery_id))
+        with self._lock:
+            self._unreturned.remove(claim)
 
     def _renew(self, hold: Hold) -> None:
         asked_at = time.monotonic()

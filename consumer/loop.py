@@ -75,7 +75,7 @@ class Loop:
     """Takes messages of ``queues``, runs ``handler`` on each in a thread, and settles it as the handler says.
 
     The broker's connection belongs to the thread that calls `run`; handlers never touch it, so that heartbeats are
-    served however long the work takes.
+    served however long the work takes. ``alive`` is called, about once a second, as long as the broker is served.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Loop:
         stop: Stop,
         *,
         concurrency: int = 1,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._engine = engine
@@ -94,6 +95,7 @@ class Loop:
         self._handler = handler
         self._stop = stop
         self._concurrency = concurrency
+        self._alive = alive
         self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
         self._unsettled: list[_Done] = []
         self._busy = 0
@@ -115,6 +117,7 @@ class Loop:
                         if taken is not None:
                             self._busy += 1
                             pool.submit(self._work, taken, consumer)
+                    self._alive()
                     if failures:
                         log.info("broker.back", loop=self._name)
                         failures = 0
@@ -135,12 +138,19 @@ class Loop:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(message_id=taken.message_id)
         try:
-            result = self._handler(taken)
+            result = self._too_large(taken) or self._handler(taken)
         except BaseException:  # also a plugin's sys.exit(): else this slot would be lost without a word
             log.exception("handler.bug", loop=self._name)
             result = Result(Later(AFTER_BUG_SECONDS))
         self._done.put(_Done(taken, result))
         consumer.interrupt()
+
+    def _too_large(self, taken: Taken) -> Result | None:
+        """A client that is not ours may publish more than could be published again to wake it."""
+        topology = self._engine.topology
+        if taken.queue == topology.dead or len(taken.body) <= topology.max_bytes:
+            return None
+        return Result(Bury(f"The message has {len(taken.body)} bytes; at most {topology.max_bytes} are accepted."))
 
     def _settle(self, consumer: Consumer) -> None:
         while True:

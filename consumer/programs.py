@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import threading
 from datetime import timedelta
-from uuid import UUID
+from functools import partial
 
 import structlog
 
-from consumer.decide import DAY, Policy
+from consumer.decide import DAY, HOUR, Policy
 from consumer.deliver import Workshop
 from consumer.email_sender import MAIL_PATIENCE_SECONDS, EmailSender
+from consumer.expirer import expire_round, holder
 from consumer.lease import LeaseKeeper
+from consumer.leftovers import clear_leftovers
 from consumer.loop import Loop, in_thread
 from consumer.mail.render import Renderer
 from consumer.mail.transports import transport
+from consumer.pulse import Pulse
 from consumer.recorder import Recorder
 from consumer.results import ResultsWorker
+from consumer.rounds import in_rounds
 from consumer.stop import Stop
 from consumer.sweeper import Sweeper
-from ledger.api import Deliveries, Notices, find
+from ledger.api import Deliveries, Keep, Notices
 from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.settings import Settings
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 # A mail's claim outlives several answers of a slow mail server.
 MAIL_LEASES = 5
+# Folder of the data folder for the signs of life, read by `simcourier health`.
+HEALTH = "health"
 
 
 class LoopEnded(UserError):
@@ -41,8 +44,9 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
     """Results worker, recorder and sweep in one process, until SIGTERM or SIGINT."""
     stop = Stop(settings.grace_seconds)
     stop.on_signals()
-    worker = f"{socket.gethostname()}:{os.getpid()}"
+    worker = holder()
     deliveries = Deliveries(worker, lease=settings.lease_seconds, overdue=settings.overdue_seconds)
+    pulse = Pulse(settings.data_dir / HEALTH, "worker")
     threads: list[threading.Thread] = []
     broken = threading.Event()
 
@@ -53,19 +57,25 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
     if recorder:
         queues = (engine.topology.recorder, engine.topology.dead)
         handler = Recorder(deliveries, engine.topology.dead).handle
-        threads.append(in_thread(Loop("recorder", engine, queues, handler, stop), "recorder", recorder_ended))
+        loop = Loop("recorder", engine, queues, handler, stop, alive=pulse.part("recorder"))
+        threads.append(in_thread(loop, "recorder", recorder_ended))
     if sweep:
-        threads.append(Sweeper(engine, worker, stop, settings.sweep_seconds).start())
+        keep = Keep(settings.keep_recipients_days, settings.keep_deliveries_days)
+        sweeper = Sweeper(engine, worker, settings.sweep_seconds, keep)
+        remove = partial(expire_round, worker, settings.site, settings.operator_email, stop)
+        threads.append(in_rounds("sweep", sweeper.round, stop, settings.sweep_seconds))
+        threads.append(in_rounds("expiry", remove, stop, settings.sweep_seconds))  # apart: services may be slow
     log.info(
         "worker.started", worker=worker, broker=engine.description, results=results, recorder=recorder, sweep=sweep
     )
     try:
         if results:
-            _run_results(settings, engine, deliveries, stop)
+            _run_results(settings, engine, deliveries, stop, pulse)
         for thread in threads:
             thread.join()
     finally:
         stop.request()  # so that no thread outlives a loop that could not start
+        pulse.close()
     if broken.is_set():  # so that whoever supervises this process starts it again
         raise LoopEnded("The recorder ended by an error; the log above says why.")
     log.info("worker.stopped", worker=worker)
@@ -81,38 +91,38 @@ def run_email_sender(settings: Settings, engine: Engine) -> None:
         Renderer(settings.email_from),
         transport(settings.email_url.get_secret_value(), timeout=settings.lease_seconds),
         Policy(patience=MAIL_PATIENCE_SECONDS),
+        stop,
     )
     log.info("email_sender.started", broker=engine.description)
-    Loop("email-sender", engine, (engine.topology.notifications,), sender.handle, stop).run()
+    queues = (engine.topology.notifications,)
+    with Pulse(settings.data_dir / HEALTH, "email-sender") as pulse:
+        Loop("email-sender", engine, queues, sender.handle, stop, alive=pulse.part("mails")).run()
     log.info("email_sender.stopped")
 
 
-def _run_results(settings: Settings, engine: Engine, deliveries: Deliveries, stop: Stop) -> None:
+def _run_results(settings: Settings, engine: Engine, deliveries: Deliveries, stop: Stop, pulse: Pulse) -> None:
     workshop = Workshop(
         deliveries=deliveries,
         archives=settings.data_dir / "archives",
         roots=settings.results_roots,
-        site={},
+        site=settings.site,
+        operator=settings.operator_email,
         mail_patience=timedelta(seconds=MAIL_PATIENCE_SECONDS),
     )
-    _clear_leftovers(workshop)
+    in_rounds("leftovers", partial(clear_leftovers, workshop), stop, HOUR, at_once=True)
     keeper = LeaseKeeper(deliveries, stop)
     keeper.start()
     handler = ResultsWorker(workshop, keeper, Policy(limit=settings.max_wait_days * DAY)).handle
+    loop = Loop(
+        "results",
+        engine,
+        engine.topology.lanes,
+        handler,
+        stop,
+        concurrency=settings.concurrency,
+        alive=pulse.part("results"),
+    )
     try:
-        Loop("results", engine, engine.topology.lanes, handler, stop, concurrency=settings.concurrency).run()
+        loop.run()
     finally:
         keeper.close()
-
-
-def _clear_leftovers(workshop: Workshop) -> None:
-    """Archives of deliveries that ended while this machine's worker was dead are not needed any more."""
-    if not workshop.archives.is_dir():
-        return
-    for folder in workshop.archives.iterdir():
-        try:
-            known = find(str(UUID(folder.name)))
-        except ValueError:
-            continue
-        if known and known[0].ended:
-            shutil.rmtree(folder, ignore_errors=True)

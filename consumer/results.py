@@ -66,8 +66,9 @@ class ResultsWorker:
                 else:
                     deliver(self._workshop, hold)
                     verdict = None
-            except LedgerUnavailable:
-                raise  # nothing can be written: the lease runs out, and the message comes back
+            except LedgerUnavailable:  # nothing can be written now; the message comes back meanwhile
+                self._keeper.return_later(claim)
+                raise
             except Exception as error:  # the one broad handler: whatever happens, the delivery gets a verdict
                 verdict = decide(
                     error, Attempt(claim.attempts, claim.failing_seconds, claim.trouble_seconds), self._policy
@@ -78,6 +79,9 @@ class ResultsWorker:
             result = self._write(claim, verdict)
         except Superseded:
             result = self._write(claim, Abandon())
+        except LedgerUnavailable:
+            self._keeper.return_later(claim)
+            raise
         log.info(
             "delivery.handled",
             verdict=type(verdict).__name__ if verdict else "Deliver",

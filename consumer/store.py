@@ -101,17 +101,6 @@ def open_backend(chosen: Definition, http: requests.Session, site: Mapping[str, 
         raise PermanentError(str(error), scope="backend") from error
 
 
-def session() -> requests.Session:
-    """An HTTP session that sends credentials only where a plugin says so, never from a ``.netrc``."""
-    http = requests.Session()
-    http.auth = _no_auth
-    return http
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
 def translate(call: Callable[[], Any]) -> Any:
     """Run a plugin's method; what `requests` raises past the plugin's own mapping may work later."""
     try:

@@ -1,45 +1,42 @@
-"""The sweep: wakes what is overdue, so that even a lost message loses nothing."""
+"""The sweep: wakes what is overdue, so that even a lost message loses nothing; and lets old rows forget."""
 
 from __future__ import annotations
 
-import threading
+import uuid
 
 import structlog
 
-from consumer.stop import Stop
-from ledger.api import LedgerUnavailable, Overdue, lock, overdue, stamp
+from ledger.api import Keep, Overdue, forget, lock, overdue, stamp
 from messaging.engine import BrokerError, BrokerUnavailable, Engine, Publisher
 from messaging.messages import Lane
 
 log = structlog.get_logger()
 
 LOCK = "sweep"
+RETENTION_LOCK, RETENTION_SECONDS = "retention", 3600.0
 
 
 class Sweeper:
-    """Looks for overdue rows every ``period`` seconds; of several workers one at a time does so."""
+    """Looks for overdue rows; of several workers one at a time does so.
 
-    def __init__(self, engine: Engine, worker: str, stop: Stop, period: float) -> None:
+    Args:
+        worker: who this is, for the lock.
+        period: seconds between two rounds.
+        keep: how long old rows keep what names people.
+    """
+
+    def __init__(self, engine: Engine, worker: str, period: float, keep: Keep) -> None:
         self._engine = engine
         self._worker = worker
-        self._stop = stop
         self._period = period
+        self._keep = keep
+        self._forgetting = False
 
-    def start(self) -> threading.Thread:
-        """Begin, in a thread of its own."""
-        thread = threading.Thread(target=self._run, name="sweep")
-        thread.start()
-        return thread
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._period):
-            try:
-                if lock(LOCK, self._worker, 3 * self._period):
-                    self.sweep()
-            except (LedgerUnavailable, BrokerError) as error:
-                log.warning("sweep.failed", error=str(error))
-            except Exception:  # the sweep is what mends everybody else's bugs: it must not end by its own
-                log.exception("sweep.bug")
+    def round(self) -> None:
+        """One round, unless another worker does it."""
+        if lock(LOCK, self._worker, 3 * self._period):
+            self.sweep()
+            self.forget()
 
     def sweep(self) -> int:
         """Wake every overdue row once; returns how many."""
@@ -51,8 +48,17 @@ class Sweeper:
                     self._wake(publisher, row)
         return len(rows)
 
+    def forget(self) -> None:
+        """Once an hour, whoever sweeps: a batch of what is kept no longer; more of it with the next sweeps."""
+        once = uuid.uuid4().hex  # a holder that does not come back: nobody has the lock twice within the hour
+        if self._forgetting or lock(RETENTION_LOCK, once, RETENTION_SECONDS):
+            done = forget(self._keep)
+            self._forgetting = bool(done)
+            if done:
+                log.info("retention.done", **{kind.replace(" ", "_"): count for kind, count in done.items()})
+
     def _wake(self, publisher: Publisher, row: Overdue) -> None:
-        facts = {"delivery_id": str(row.delivery_id), "state": row.state}
+        facts = {"delivery_id": str(row.subject), "state": row.state}
         try:
             publisher.publish(row.wake_up)
         except BrokerUnavailable:
@@ -61,4 +67,4 @@ class Sweeper:
             log.error("delivery.not_woken", **facts, error=str(error))
         else:
             log.warning("delivery.overdue", **facts)
-        stamp(row.delivery_id)
+        stamp(row.subject)

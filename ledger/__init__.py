@@ -4,6 +4,7 @@ A program first calls `prepare` (which starts Django) and then imports `ledger.a
 everything else.
 """
 
-from ledger.site import LedgerUnavailable, make_data_dir, prepare, setup
+from ledger.errors import LedgerRefused, LedgerUnavailable
+from ledger.site import make_data_dir, prepare, prepare_in_time, setup
 
-__all__ = ["LedgerUnavailable", "make_data_dir", "prepare", "setup"]
+__all__ = ["LedgerRefused", "LedgerUnavailable", "make_data_dir", "prepare", "prepare_in_time", "setup"]

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST
 
+from ledger.checks import check_definition
+from ledger.definitions import definition, try_at_once
 from ledger.forms import StorageBackendForm
-from ledger.models import DeadLetter, Delivery, Notification, StorageBackend
+from ledger.models import DeadLetter, Delivery, Notification, Placement, StorageBackend
 from ledger.states import State
 
 
@@ -25,6 +34,7 @@ class StorageBackendAdmin(admin.ModelAdmin):
         "health",
     ]
     list_filter = ["storage_backend_active"]
+    actions = ["check_selected"]
     search_fields = ["storage_backend", "storage_backend_id", "storage_backend_desc"]
 
     @admin.display(description="Health")
@@ -32,15 +42,53 @@ class StorageBackendAdmin(admin.ModelAdmin):
         """Whether the last delivery could be stored there."""
         return definition.unhealthy_reason or "ok"
 
+    @admin.action(description="Check the selected storage backends")
+    def check_selected(self, request: HttpRequest, chosen: QuerySet[StorageBackend]) -> None:
+        """Try them out, one after the other."""
+        for row in chosen:
+            self._check(request, row)
+
+    def get_urls(self) -> list[URLPattern]:
+        """The pages of the admin, and the one behind the button 'Check'."""
+        check = path(
+            "<path:object_id>/check/",
+            self.admin_site.admin_view(require_POST(self.check_view)),
+            name="simcourier_storagebackend_check",
+        )
+        return [check, *super().get_urls()]
+
+    def check_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Try a definition out, and say on its page what was found."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        if not self.has_change_permission(request, row):
+            raise PermissionDenied
+        self._check(request, row)
+        return redirect("admin:simcourier_storagebackend_change", row.pk)
+
+    def _check(self, request: HttpRequest, row: StorageBackend) -> None:
+        worked = True
+        for step in check_definition(definition(row.storage_backend_id), getattr(settings, "SIMCOURIER_SITE", {})):
+            worked &= step.ok
+            level = messages.SUCCESS if step.ok else messages.ERROR
+            self.message_user(request, f"{row.storage_backend}, {step.name}: {step.text}", level)
+        self.log_change(request, row, f"Checked: {'all steps worked' if worked else 'a step did not work'}.")
+
     def has_delete_permission(self, request: HttpRequest, obj: StorageBackend | None = None) -> bool:
         """A definition in use cannot be deleted: it says where archives lie. It can be made inactive."""
         if obj is not None:
             identifier = obj.storage_backend_id
             open_ones = Delivery.objects.filter(backend=identifier).exclude(state__in=[State.EXPIRED, State.CANCELLED])
-            stored_there = Delivery.objects.filter(stored_backend=identifier).exclude(state=State.EXPIRED)
-            if open_ones.exists() or stored_there.exists():
+            placed_there = Placement.objects.filter(backend=identifier)
+            if open_ones.exists() or placed_there.exists():
                 return False
         return super().has_delete_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: StorageBackend, form: Any, change: bool) -> None:
+        """What waits for this definition is tried with it as it is now."""
+        super().save_model(request, obj, form, change)
+        try_at_once(obj.storage_backend_id)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Without the bulk delete, which would not ask `has_delete_permission` for each."""

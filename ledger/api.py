@@ -1,8 +1,10 @@
 """The one module through which the consumer programs and the front door reach the ledger, after `ledger.prepare`."""
 
 from backends.errors import Superseded
+from ledger import expiry
 from ledger.dead_letters import DeadLetterView, dead_letter, dead_letters, file_dead_letter
 from ledger.definitions import (
+    PROBE_SECONDS,
     Definition,
     UnknownBackend,
     define,
@@ -12,30 +14,45 @@ from ledger.definitions import (
     mark_unhealthy,
 )
 from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody, owed
+from ledger.errors import LedgerUnavailable
+from ledger.expiry import Removal
 from ledger.lookup import DeliveryView, NoticeView, find, recent
-from ledger.notifications import NEXT_STEP_AFTER_FAILURE, Notice, Notices, announcement
+from ledger.notifications import (
+    NEXT_STEP_AFTER_FAILURE,
+    DeliveryNotice,
+    Notice,
+    Notices,
+    OperatorNotice,
+    announcement,
+    notify_operator,
+)
 from ledger.operators import cancel, retry
-from ledger.site import LedgerUnavailable
+from ledger.retention import Keep, forget
 from ledger.states import Kind, NoticeState, Stage, State
-from ledger.sweep import Overdue, lock, overdue, stamp
+from ledger.sweep import Overdue, lock, overdue, stamp, unlock
 
 __all__ = [
     "NEXT_STEP_AFTER_FAILURE",
+    "PROBE_SECONDS",
     "Claim",
     "DeadLetterView",
     "Definition",
     "Deliveries",
+    "DeliveryNotice",
     "DeliveryView",
     "Ended",
     "Held",
+    "Keep",
     "Kind",
     "LedgerUnavailable",
     "Notice",
     "NoticeState",
     "NoticeView",
     "Notices",
+    "OperatorNotice",
     "OtherBody",
     "Overdue",
+    "Removal",
     "Stage",
     "State",
     "Superseded",
@@ -47,14 +64,18 @@ __all__ = [
     "define",
     "definition",
     "definitions",
+    "expiry",
     "file_dead_letter",
     "find",
+    "forget",
     "lock",
     "mark_healthy",
     "mark_unhealthy",
+    "notify_operator",
     "overdue",
     "owed",
     "recent",
     "retry",
     "stamp",
+    "unlock",
 ]

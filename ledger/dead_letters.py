@@ -39,7 +39,10 @@ class DeadLetterView:
 def file_dead_letter(
     body: bytes, *, headers: Mapping[str, str], queue: str, reason: str, publisher: str | None
 ) -> None:
-    """Keep a dead letter; the same body again is counted in the row that is open for it."""
+    """Keep a dead letter; the same body again is counted in the row that is open for it.
+
+    An event fans out: its copy from another queue than the first is the same trouble, and is not counted.
+    """
     fingerprint = hashlib.sha256(body).hexdigest()
     row = DeadLetter(
         digest=fingerprint,
@@ -53,7 +56,9 @@ def file_dead_letter(
         last_at=Now(),
     )
     DeadLetter.objects.bulk_create([row], ignore_conflicts=True)
-    DeadLetter.objects.filter(digest=fingerprint, closed_at=None).update(times=F("times") + 1, last_at=Now())
+    DeadLetter.objects.filter(digest=fingerprint, closed_at=None, queue=row.queue).update(
+        times=F("times") + 1, last_at=Now()
+    )
 
 
 @unit_of_work

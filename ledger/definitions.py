@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models.functions import Now
 from pydantic import SecretStr
 
-from ledger.models import StorageBackend
+from ledger.history import note
+from ledger.models import Delivery, StorageBackend
+from ledger.notifications import notify_operator
+from ledger.states import State
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.errors import UserError
+
+# A definition that only a person can mend is probed so often.
+PROBE_SECONDS = 600.0
 
 
 class UnknownBackend(Exception):
@@ -58,7 +66,10 @@ def definition(identifier: str) -> Definition:
     """
     row = _rows().filter(storage_backend_id=identifier).first()
     if row is None:
-        raise UnknownBackend(f"No storage backend has the identifier '{identifier}'.")
+        active = StorageBackend.objects.filter(storage_backend_active=True).values_list("storage_backend_id", flat=True)
+        raise UnknownBackend(
+            f"No storage backend has the identifier '{identifier}'; there are: {', '.join(active[:20]) or 'none'}."
+        )
     return _frozen(row)
 
 
@@ -72,14 +83,16 @@ def definitions() -> list[Definition]:
 def define(
     identifier: str,
     *,
-    name: str,
-    token: str = "",
+    name: str | None = None,
+    token: str | None = None,
     config: Mapping[str, Any] | None = None,
-    keep_days: int = 30,
-    description: str = "",
-    active: bool = True,
+    keep_days: int | None = None,
+    description: str | None = None,
+    active: bool | None = None,
 ) -> bool:
     """Add a definition, or bring the one with this identifier up to date; True: it is new.
+
+    What is None stays as it is; in a new definition it is empty, the name the identifier, and 30 days are kept.
 
     Raises:
         WrongIdentifier: the identifier is not formed as it must be.
@@ -88,32 +101,70 @@ def define(
         StorageBackend._meta.get_field("storage_backend_id").run_validators(identifier)  # noqa: SLF001 - Django's own name
     except ValidationError as error:
         raise WrongIdentifier(f"'{identifier}' is no identifier: {' '.join(error.messages)}") from error
-    _, created = StorageBackend.objects.update_or_create(
-        storage_backend_id=identifier,
-        defaults={
-            "storage_backend": name,
-            "storage_backend_token": token,
-            "storage_backend_config": json.dumps(dict(config or {})),
-            "storage_backend_keep_days": keep_days,
-            "storage_backend_desc": description,
-            "storage_backend_active": active,
-            "unhealthy_reason": "",  # it is another definition now: the next delivery finds out
-            "unhealthy_until": None,
-        },
-    )
+    given = {
+        "storage_backend": name,
+        "storage_backend_token": token,
+        "storage_backend_config": None if config is None else json.dumps(dict(config)),
+        "storage_backend_keep_days": keep_days,
+        "storage_backend_desc": description,
+        "storage_backend_active": active,
+    }
+    values = {field: value for field, value in given.items() if value is not None}
+    with transaction.atomic():
+        before = StorageBackend.objects.filter(storage_backend_id=identifier).first()
+        row, created = StorageBackend.objects.update_or_create(
+            storage_backend_id=identifier, defaults=values, create_defaults={"storage_backend": identifier, **values}
+        )
+        note(row, added=created, fields=[name for name in values if getattr(before, name, None) != getattr(row, name)])
+    try_at_once(identifier)
     return created
 
 
 @unit_of_work
-def mark_unhealthy(identifier: str, reason: str, retry_in: float) -> bool:
-    """Note that nothing can be stored with this definition; the first delivery after ``retry_in`` seconds probes it.
+def try_at_once(identifier: str) -> None:
+    """The definition has been changed: what was found out about the old one counts no more, nobody waits for it."""
+    StorageBackend.objects.filter(storage_backend_id=identifier).update(unhealthy_reason="", unhealthy_until=None)
+    Delivery.objects.filter(state=State.WAITING, backend=identifier).update(waiting_until=Now(), wake_at=Now())
 
-    True if it was healthy until now.
+
+@unit_of_work
+def encrypt_again() -> int:
+    """Write every secret anew, with the first key; returns how many definitions there are."""
+    with transaction.atomic():
+        rows = list(StorageBackend.objects.select_for_update())
+        for row in rows:
+            row.save(update_fields=["storage_backend_token", "storage_backend_config"])
+    return len(rows)
+
+
+@unit_of_work
+def mark_unhealthy(identifier: str, reason: str, *, operator: str) -> bool:
+    """Note that nothing can be stored with this definition; the first delivery after `PROBE_SECONDS` probes it.
+
+    Args:
+        operator: address that is mailed when it was healthy until now; empty: nobody.
+
+    Returns:
+        True if it was healthy until now.
     """
     rows = StorageBackend.objects.filter(storage_backend_id=identifier)
-    was_healthy = rows.filter(unhealthy_reason="").exists()
-    rows.update(unhealthy_reason=reason, unhealthy_until=from_now(retry_in))
+    with transaction.atomic():
+        # Of two workers that find out at the same time, one is the first.
+        was_healthy = rows.filter(unhealthy_reason="").update(unhealthy_reason=reason) == 1
+        rows.update(unhealthy_reason=reason, unhealthy_until=from_now(PROBE_SECONDS))
+        if was_healthy:
+            notify_operator(f"storage backend {identifier}", _for_operator(identifier, reason), operator)
     return was_healthy
+
+
+def _for_operator(identifier: str, reason: str) -> str:
+    return (
+        f"Nothing can be stored with the storage backend '{identifier}' at present: {reason}\n\n"
+        f"Its deliveries wait, or go to the fallback that their event names. It is tried again every "
+        f"{PROBE_SECONDS / 60:.0f} minutes. Once you have mended it, press 'Check' on its page in the admin, or run\n\n"
+        f"    simcourier backends check {identifier}\n\n"
+        "and what waits goes on at once."
+    )
 
 
 @unit_of_work

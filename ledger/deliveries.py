@@ -24,6 +24,9 @@ from messaging.messages import SimulationCompleted, digest, parse_event
 
 MOST_WARNINGS = 100
 LONGEST_WARNING = 500
+DAY_SECONDS = 86400.0
+# A worker that was taken for dead may still be sending for a while.
+LEFTOVER_SECONDS = DAY_SECONDS
 
 
 class OtherBody(Exception):
@@ -252,7 +255,7 @@ class Deliveries:
                 delivery_id=claim.delivery_id,
                 backend=backend,
                 generation=generation,
-                defaults={"key": key, "placed_at": Now()},
+                defaults={"key": key, "placed_at": Now(), "remove_at": None, "remove_tries": 0},
             )
             kept: Mapping[str, Any] | None = self._mine(claim).values_list("checkpoint", flat=True).get()
         return kept
@@ -299,6 +302,10 @@ class Deliveries:
                 keep_days=keep_days,
             )
             self._owe(claim, Kind.DELIVERED)
+            places = Placement.objects.filter(delivery_id=claim.delivery_id)
+            current = Q(backend=F("delivery__stored_backend"), generation=F("delivery__generation"))
+            places.exclude(current).update(remove_at=from_now(LEFTOVER_SECONDS))
+            places.filter(current).update(remove_at=from_now(keep_days * DAY_SECONDS) if keep_days else None)
 
     @unit_of_work
     def fail(self, claim: Claim, reason: str) -> None:
@@ -306,6 +313,7 @@ class Deliveries:
         with transaction.atomic():
             self._end(claim, State.FAILED, reason=reason)
             self._owe(claim, Kind.FAILED)
+            leave(claim.delivery_id)
 
     @unit_of_work
     def wait(self, claim: Claim, delay: float, reason: str, *, counted: bool) -> None:
@@ -389,6 +397,11 @@ def _shortened(warnings: Sequence[str]) -> list[str]:
         return [warning[:LONGEST_WARNING] for warning in warnings]
     kept = [warning[:LONGEST_WARNING] for warning in warnings[:MOST_WARNINGS]]
     return [*kept, f"and {len(warnings) - MOST_WARNINGS} more"]
+
+
+def leave(delivery_id: UUID) -> None:
+    """Nothing that was stored for this delivery will be linked: the expiry removes it, unless it is started again."""
+    Placement.objects.filter(delivery_id=delivery_id).update(remove_at=from_now(LEFTOVER_SECONDS))
 
 
 def owed(delivery_id: UUID) -> bool:

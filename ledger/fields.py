@@ -39,7 +39,8 @@ class EncryptedTextField(models.TextField):
             return _fernet().decrypt(value.encode("ascii")).decode()
         except InvalidToken as error:
             raise ImproperlyConfigured(
-                "A stored secret cannot be decrypted: SIMCOURIER_SECRET_KEY is not the one it was encrypted with."
+                "A stored secret cannot be decrypted: SIMCOURIER_SECRET_KEY is not the one it was encrypted with; set "
+                "that one, or list it in SIMCOURIER_SECRET_KEY_FALLBACKS."
             ) from error
 
 

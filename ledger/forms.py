@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from backends.registry import WrongConfig, configure
+from backends.registry import WrongConfig, admit
 from ledger.models import StorageBackend
 
 KEPT = "Set. Leave empty to keep it."
@@ -68,7 +69,7 @@ class StorageBackendForm(forms.ModelForm):
         if not isinstance(config, dict):
             raise ValidationError({"storage_backend_config": "A JSON object is expected: {...}."})
         try:
-            configure(identifier, values["storage_backend_token"], config)
+            admit(identifier, values["storage_backend_token"], config, getattr(settings, "SIMCOURIER_SITE", {}))
         except WrongConfig as error:
             raise ValidationError({f"storage_backend_{error.part}": str(error)}) from error
         return values

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 
 from ledger.models import Delivery
-from ledger.states import NoticeState, State
+from ledger.states import ENDS, NoticeState, State
 from ledger.work import seconds, seconds_until, unit_of_work
-
-ENDS = frozenset({State.DELIVERED, State.FAILED, State.EXPIRED, State.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +33,13 @@ class DeliveryView:
     Args:
         ahead: how many deliveries of its lane were received before it and wait as well; only while RECEIVED.
         next_in: seconds until the next try, while WAITING.
+        failed_tries: tries in a row that have failed; 0 once it has ended.
+        keep_until: the day until which the mails promise the archive; None: for ever, or nothing was promised yet.
+        link_expires: when the service itself ends the link: later than promised, or earlier where it must.
     """
 
     id: UUID
+    body_digest: str
     simulation_id: str
     title: str
     campaign_id: str
@@ -48,7 +50,7 @@ class DeliveryView:
     reason: str
     ahead: int | None
     next_in: float | None
-    attempts: int
+    failed_tries: int
     worker: str
     received_at: datetime
     ended_at: datetime | None
@@ -57,6 +59,7 @@ class DeliveryView:
     archive_size: int | None
     archive_sha256: str
     link: str
+    keep_until: date | None
     link_expires: datetime | None
     warnings: tuple[str, ...]
     notices: tuple[NoticeView, ...]
@@ -68,6 +71,8 @@ class DeliveryView:
 
     def sentence(self) -> str:
         """Where it is now, in a sentence."""
+        if not self.simulation_id:
+            return f"It ended ({State(self.state).label}); what it was about is not kept any more."
         mailed = sum(notice.state == NoticeState.SENT for notice in self.notices)
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         sentences = {
@@ -75,7 +80,7 @@ class DeliveryView:
             State.WORKING: f"A worker ({self.worker}) has it in work: {self.stage}.",
             State.WAITING: f"It waits and is tried again in {round(self.next_in or 0)} s: {self.reason}",
             State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent.",
-            State.FAILED: f"It failed while {self.stage or 'it was looked at'}: {self.reason}",
+            State.FAILED: f"It failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
             State.CANCELLED: "It was cancelled.",
             State.EXPIRED: "Its archive was removed after its keep days.",
         }
@@ -113,8 +118,10 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         # Compared within the database: a moment loses digits on its way through Python and SQLite's texts.
         own = Delivery.objects.filter(id=row.id).values("received_at")
         ahead = Delivery.objects.filter(lane=row.lane, state=State.RECEIVED, received_at__lt=own).count()
+    promised = [one.keep_until for one in row.notifications.all() if one.keep_until]
     return DeliveryView(
         id=row.id,
+        body_digest=row.body_digest,
         simulation_id=row.simulation_id,
         title=row.title,
         campaign_id=row.campaign_id,
@@ -125,7 +132,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         reason=row.reason,
         ahead=ahead,
         next_in=seconds(row.wait_left) if row.state == State.WAITING else None,
-        attempts=row.attempts,
+        failed_tries=row.attempts,
         worker=row.worker,
         received_at=row.received_at,
         ended_at=row.ended_at,
@@ -134,6 +141,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         archive_size=row.archive_size,
         archive_sha256=row.archive_sha256,
         link=row.link,
+        keep_until=max(promised, default=None),
         link_expires=row.link_expires,
         warnings=tuple(row.warnings),
         notices=tuple(

@@ -120,8 +120,11 @@ class Placement(models.Model):
     key = models.TextField()
     stored = models.JSONField(null=True)
     placed_at = models.DateTimeField()
+    remove_at = models.DateTimeField(null=True, help_text="When it is looked at whether the file is to be removed.")
+    remove_tries = models.PositiveIntegerField(default=0)
 
     class Meta:
+        indexes = [models.Index(fields=["remove_at"], name="placement_remove", condition=Q(remove_at__isnull=False))]
         constraints = [
             models.UniqueConstraint(fields=["delivery", "backend", "generation"], name="one_placement_per_generation")
         ]
@@ -131,10 +134,12 @@ class Placement(models.Model):
 
 
 class Notification(models.Model):
-    """One mail that is owed to one recipient."""
+    """One mail that is owed to one recipient: about a delivery, or, to an operator, about something else."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="notifications")
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="notifications", null=True)
+    about = models.CharField(max_length=250, blank=True, help_text="What it is about, if not a delivery.")
+    text = models.TextField(blank=True, help_text="What it tells, if it is not about a delivery.")
     recipient = models.CharField(max_length=254)
     kind = models.CharField(max_length=20, choices=Kind.choices)
     occasion = models.PositiveIntegerField(default=0, help_text="Tells repeated mails of one kind apart.")

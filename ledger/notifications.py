@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid5
 
 from django.db.models import Case, F, IntegerField, Q, QuerySet, When
@@ -20,31 +21,53 @@ from messaging.messages import (
     Failed,
     LinkReady,
     LinkReadyMessage,
+    OperatorNoticeMessage,
     parse_event,
 )
+from messaging.messages import Notice as OperatorNoticeData
 
 SOURCE = "//simcourier/ledger"
+# A service that comes and goes is told once in a while.
+QUIET_SECONDS = 6 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """A mail to be sent now, by whoever holds its fence.
 
     Args:
-        keep_until: the date until which the archive is kept, as the mail states it; None: for ever.
         attempts: failed tries before this one; ``trouble_seconds`` since the first of them.
+        uncertain: how often it was sent without knowing whether it arrived.
     """
 
     id: UUID
     fence: int
     recipient: str
     kind: Kind
-    delivery_id: UUID
-    event: Completed
-    keep_until: date | None
     attempts: int
     trouble_seconds: float
     uncertain: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorNotice(Notice):
+    """A mail to an operator: ``text`` says what ``about`` is the matter with."""
+
+    about: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryNotice(Notice):
+    """A mail about a delivery.
+
+    Args:
+        keep_until: the date until which the archive is kept, as the mail states it; None: for ever.
+    """
+
+    delivery_id: UUID
+    event: Completed
+    keep_until: date | None
     link: str
     link_expires: datetime | None
     archive_name: str
@@ -68,12 +91,14 @@ class Notices:
         self.overdue = overdue
 
     @unit_of_work
-    def claim_next(self, delivery_id: UUID) -> Notice | None:
-        """Claim a notification of this delivery that is due, or that a dead sender has left; None: there is none."""
+    def claim_next(self, subject: UUID) -> Notice | None:
+        """Claim a notification that is due, or that a dead sender has left; None: there is none.
+
+        Args:
+            subject: a delivery, or a notice to an operator.
+        """
         while True:
-            candidate = (
-                Notification.objects.filter(self._free(), delivery_id=delivery_id).values_list("id", flat=True).first()
-            )
+            candidate = Notification.objects.filter(self._free(), _about(subject)).values_list("id", flat=True).first()
             if candidate is None:
                 return None
             changed = Notification.objects.filter(self._free(), id=candidate).update(
@@ -99,20 +124,25 @@ class Notices:
             .annotate(trouble=seconds_until("trouble_since"), today=Now())
             .get(id=notification_id)
         )
+        claimed: dict[str, Any] = {
+            "id": row.id,
+            "fence": row.fence,
+            "recipient": row.recipient,
+            "kind": Kind(row.kind),
+            "attempts": row.attempts,
+            "trouble_seconds": max(0.0, -row.trouble.total_seconds()) if row.trouble is not None else 0.0,
+            "uncertain": row.uncertain,
+        }
         delivery = row.delivery
+        if delivery is None:
+            return OperatorNotice(**claimed, about=row.about, text=row.text)
         keep_until = (row.today + timedelta(days=delivery.keep_days)).date() if delivery.keep_days else None
         Notification.objects.filter(id=row.id, fence=row.fence).update(keep_until=keep_until)
-        return Notice(
-            id=row.id,
-            fence=row.fence,
-            recipient=row.recipient,
-            kind=Kind(row.kind),
+        return DeliveryNotice(
+            **claimed,
             delivery_id=delivery.id,
             event=parse_event(bytes(delivery.body)).data,
             keep_until=keep_until,
-            attempts=row.attempts,
-            trouble_seconds=max(0.0, -row.trouble.total_seconds()) if row.trouble is not None else 0.0,
-            uncertain=row.uncertain,
             link=delivery.link,
             link_expires=delivery.link_expires,
             archive_name=delivery.archive_name,
@@ -172,10 +202,10 @@ class Notices:
         )
 
     @unit_of_work
-    def seconds_to_next(self, delivery_id: UUID) -> float | None:
-        """Seconds until something is to be done for this delivery again; None: all its mails are sent or given up."""
+    def seconds_to_next(self, subject: UUID) -> float | None:
+        """Seconds until something is to be done for this subject again; None: all its mails are sent or given up."""
         rows = (
-            Notification.objects.filter(delivery_id=delivery_id, state__in=[NoticeState.PENDING, NoticeState.SENDING])
+            Notification.objects.filter(_about(subject), state__in=[NoticeState.PENDING, NoticeState.SENDING])
             .annotate(due_left=seconds_until("due_at"), lease_left=seconds_until("lease_until"))
             .values_list("state", "due_left", "lease_left")
         )
@@ -191,6 +221,45 @@ class Notices:
     @staticmethod
     def _mine(notice: Notice) -> QuerySet[Notification]:
         return Notification.objects.filter(id=notice.id, fence=notice.fence, state=NoticeState.SENDING)
+
+
+def _about(subject: UUID) -> Q:
+    return Q(delivery_id=subject) | Q(id=subject, delivery=None)
+
+
+@unit_of_work
+def notify_operator(about: str, text: str, recipient: str) -> bool:
+    """Owe an operator a mail, unless one about the same thing was made in the last hours; the sweep sends it off."""
+    recent = Notification.objects.filter(kind=Kind.OPERATOR, about=about, created_at__gt=from_now(-QUIET_SECONDS))
+    if not recipient or recent.exists():
+        return False
+    Notification.objects.create(
+        kind=Kind.OPERATOR,
+        about=about,
+        text=text,
+        recipient=recipient,
+        created_at=Now(),
+        due_at=Now(),
+        wake_at=Now(),
+        wake_seconds=60.0,
+    )
+    return True
+
+
+@unit_of_work
+def operator_message(notice_id: UUID) -> Outgoing | None:
+    """The message that wakes the email sender for a notice to an operator; the same each time."""
+    row = Notification.objects.filter(id=notice_id, delivery=None).first()
+    if row is None:
+        return None
+    message = OperatorNoticeMessage(
+        id=row.id,
+        source=SOURCE,
+        time=row.created_at,
+        subject=row.about,
+        data=OperatorNoticeData(notice_id=row.id, about=row.about, text=row.text),
+    )
+    return Outgoing(routing_key=message.routing_key, body=message.to_bytes(), message_id=str(row.id))
 
 
 @unit_of_work
@@ -239,6 +308,6 @@ def announcement(delivery_id: UUID) -> Outgoing | None:
 
 
 NEXT_STEP_AFTER_FAILURE = (
-    "The results are untouched where they were written. Once the cause is mended, the operator can start the delivery "
-    "again; it goes on where it stopped."
+    "The results are untouched where they were written. Once the cause is mended, publish them again, or ask the "
+    "operator to start this delivery again: it goes on where it stopped."
 )

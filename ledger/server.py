@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
+from django.db import InterfaceError, OperationalError
 from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from messaging.errors import UserError
+
+
+class CannotListen(UserError):
+    """The address of the site is taken, or not of this machine."""
 
 
 class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
@@ -25,15 +36,56 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
         return self._application
 
 
-def serve(bind: str, threads: int) -> None:
-    """Listen on ``bind`` (HOST:PORT) until SIGTERM; does not return."""
+class _Logger(Logger):  # type: ignore[misc] # gunicorn ships no types
+    """gunicorn's records go where all others go."""
+
+    def setup(self, cfg: Config) -> None:
+        del cfg
+        self.error_log.propagate = True
+
+
+def serve(host: str, port: int, threads: int) -> None:
+    """Listen until SIGTERM; does not return.
+
+    Raises:
+        CannotListen: nothing can listen there.
+    """
     options = {
-        "bind": bind,
+        "bind": f"fd://{_listen(host, port).detach()}",  # gunicorn's own attempts end in a page of log
         "workers": 1,
         "worker_class": "gthread",
         "threads": threads,
         "accesslog": None,
+        "logger_class": _Logger,
         "control_socket_disable": True,
         "proc_name": "simcourier web",
     }
+    logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)  # ledger.views tells it in a line
+    logging.getLogger("django.request").addFilter(_ledger_away_in_a_line)
     _Server(get_wsgi_application(), options).run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()  # now, since two can be bound where only one can listen
+    except OSError as error:
+        raise CannotListen(
+            f"Nothing can listen on {host}:{port} ({error.strerror}); choose another address with SIMCOURIER_WEB_HOST "
+            "and SIMCOURIER_WEB_PORT."
+        ) from error
+    return listener
+
+
+def _ledger_away_in_a_line(record: logging.LogRecord) -> bool:
+    """A database that is away is no bug of the page that asked for it."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, OperationalError | InterfaceError):
+        record.exc_info = None
+        record.msg = f"{record.msg} (the ledger cannot be reached)"
+    return True

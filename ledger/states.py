@@ -20,6 +20,10 @@ class State(TextChoices):
     CANCELLED = "CANCELLED", "cancelled"  # nobody
 
 
+# Nothing more happens by itself.
+ENDS: Final = frozenset({State.DELIVERED, State.FAILED, State.EXPIRED, State.CANCELLED})
+
+
 class Stage(TextChoices):
     """What a worker is doing with a delivery that is WORKING."""
 
@@ -62,3 +66,4 @@ class Kind(TextChoices):
 
     DELIVERED = "delivered", "delivered"
     FAILED = "failed", "failed"
+    OPERATOR = "operator", "for the operator"

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import F, Value
+from django.db.models import F, Q, Value
 from django.db.models.functions import Least, Now
 
 from ledger.models import Delivery, Lock, Notification
-from ledger.notifications import announcement
+from ledger.notifications import announcement, operator_message
 from ledger.states import State
 from ledger.work import from_now, unit_of_work
 from messaging.engine import Outgoing
@@ -23,9 +23,13 @@ LONGEST_INTERVAL = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A row to be woken: publish ``wake_up``, then `stamp` it."""
+    """A row to be woken: publish ``wake_up``, then `stamp` it.
 
-    delivery_id: UUID
+    Args:
+        subject: id of a delivery, or of a notice to an operator.
+    """
+
+    subject: UUID
     state: str
     wake_up: Outgoing
 
@@ -43,6 +47,12 @@ def lock(name: str, holder: str, seconds: float) -> bool:
 
 
 @unit_of_work
+def unlock(name: str, holder: str) -> None:
+    """Let go of a lock."""
+    Lock.objects.filter(name=name, holder=holder).delete()
+
+
+@unit_of_work
 def overdue(ready: Mapping[Lane, int]) -> list[Overdue]:
     """Deliveries, and deliveries with notifications, that are past the time stamped in their rows.
 
@@ -57,7 +67,12 @@ def overdue(ready: Mapping[Lane, int]) -> list[Overdue]:
             due = due.exclude(state=State.RECEIVED, lane=lane)
     for delivery_id, state, lane_name, body in due.values_list("id", "state", "lane", "body")[:BATCH]:
         found[delivery_id] = Overdue(delivery_id, state, _wake_up(delivery_id, lane_name, body))
-    notices = Notification.objects.filter(wake_at__lte=Now()).values_list("delivery_id", "delivery__state")
+    owed = Notification.objects.filter(wake_at__lte=Now())
+    for notice_id in owed.filter(delivery=None).values_list("id", flat=True)[:BATCH]:
+        told = operator_message(notice_id)
+        if told is not None:
+            found[notice_id] = Overdue(notice_id, "operator's notice", told)
+    notices = owed.exclude(delivery=None).values_list("delivery_id", "delivery__state")
     for delivery_id, state in notices.distinct().order_by("delivery_id")[:BATCH]:
         told = announcement(delivery_id)
         if told is not None:
@@ -67,16 +82,17 @@ def overdue(ready: Mapping[Lane, int]) -> list[Overdue]:
 
 @unit_of_work
 def wake_up(delivery_id: UUID) -> Outgoing | None:
-    """The wake-up of a delivery that waits in the queue; None: it is in another state."""
-    row = Delivery.objects.filter(id=delivery_id, state=State.RECEIVED).values_list("lane", "body").first()
+    """The wake-up of a delivery that can be worked on now; None: it cannot."""
+    ready = Q(state=State.RECEIVED) | Q(state=State.WAITING, waiting_until__lte=Now())
+    row = Delivery.objects.filter(ready, id=delivery_id).values_list("lane", "body").first()
     return _wake_up(delivery_id, *row) if row else None
 
 
 @unit_of_work
-def stamp(delivery_id: UUID) -> None:
+def stamp(subject: UUID) -> None:
     """Do not wake it again before its interval has passed, and double that."""
-    for model, key in ((Delivery, "id"), (Notification, "delivery_id")):
-        rows = model._default_manager.filter(**{key: delivery_id}, wake_at__lte=Now())  # noqa: SLF001 - Django's public name
+    for model, chosen in ((Delivery, Q(id=subject)), (Notification, Q(delivery_id=subject) | Q(id=subject))):
+        rows = model._default_manager.filter(chosen, wake_at__lte=Now())  # noqa: SLF001 - Django's public name
         for row_id, interval in rows.values_list("pk", "wake_seconds"):
             model._default_manager.filter(pk=row_id, wake_at__lte=Now()).update(  # noqa: SLF001
                 wake_at=from_now(interval), wake_seconds=Least(F("wake_seconds") * 2.0, Value(LONGEST_INTERVAL))

@@ -13,6 +13,9 @@ admin.site.site_header = "SimCourier"
 admin.site.site_title = "SimCourier"
 admin.site.index_title = "Deliveries and storage"
 
+handler400 = views.refused
+handler500 = views.broken
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

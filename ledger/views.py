@@ -1,18 +1,45 @@
-"""The JSON API."""
+"""The JSON API, and what is answered where no page can be."""
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 from uuid import UUID
 
-from django.http import HttpRequest, JsonResponse
+import structlog
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from ledger.definitions import definitions
+from ledger.errors import LedgerUnavailable
 from ledger.lookup import find
-from ledger.site import LedgerUnavailable
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], JsonResponse]
+
+
+def _tells_when_the_ledger_is_away(view: View[P]) -> View[P]:
+    """Answer 503 with a sentence, since whoever asks is a program and may ask again."""
+
+    @functools.wraps(view)
+    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> JsonResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except LedgerUnavailable as error:
+            return JsonResponse({"status": "error", "error": str(error)}, status=503)
+
+    return wrapper
 
 
 @require_safe
+@_tells_when_the_ledger_is_away
 def backends(request: HttpRequest) -> JsonResponse:
     """The storage backends that can be selected for a simulation: a list of id, name and description."""
     del request
@@ -23,6 +50,7 @@ def backends(request: HttpRequest) -> JsonResponse:
 
 
 @require_safe
+@_tells_when_the_ledger_is_away
 def delivery(request: HttpRequest, delivery_id: UUID) -> JsonResponse:
     """Where a delivery is. Its id is a random UUID that only the publisher and the recipients know."""
     del request
@@ -33,6 +61,7 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> JsonResponse:
     return JsonResponse(
         {
             "id": view.id,
+            "event_digest": view.body_digest,
             "state": view.state,
             "stage": view.stage,
             "reason": view.reason,
@@ -48,11 +77,35 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> JsonResponse:
 
 
 @require_safe
+@_tells_when_the_ledger_is_away
 def healthz(request: HttpRequest) -> JsonResponse:
     """200 while the site answers and reaches its database, else 503."""
     del request
-    try:
-        definitions()
-    except LedgerUnavailable as error:
-        return JsonResponse({"status": "error", "error": str(error)}, status=503)
+    definitions()
     return JsonResponse({"status": "ok"})
+
+
+def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A request that is not answered: mostly one for a host name that we do not know to be ours."""
+    if not isinstance(exception, DisallowedHost):
+        return _sentence("This request cannot be understood.", 400)
+    name = request.META.get("HTTP_HOST", "")
+    log.warning("request.unknown_host", host=name)
+    return _sentence(
+        f"This site is not known under this name, but as {', '.join(settings.CSRF_TRUSTED_ORIGINS)}: "
+        "SIMCOURIER_PUBLIC_URL must be the address under which people reach it, and a proxy must hand on the Host "
+        "header.",
+        400,
+    )
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """A page that could not be made."""
+    del request
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        return _sentence("The ledger cannot be reached at the moment; try again in a minute.", 503)
+    return _sentence("This page could not be made; the site's log says why.", 500)
+
+
+def _sentence(text: str, status: int) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Value
 from django.db.models.functions import Now
 
-from ledger.site import LedgerUnavailable
+from ledger.errors import unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,8 +32,7 @@ def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (OperationalError, InterfaceError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise LedgerUnavailable(f"The ledger cannot be reached ({lines[0]}).") from error
+            raise unavailable(error) from error
 
     return wrapper
 

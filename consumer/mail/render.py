@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ledger.api import NEXT_STEP_AFTER_FAILURE, Kind, Notice
+from ledger.api import NEXT_STEP_AFTER_FAILURE, DeliveryNotice, Kind, Notice, OperatorNotice
 
 SUBJECTS = {
     (Kind.DELIVERED, "succeeded"): "Results ready: {title}",
@@ -37,37 +38,51 @@ class Renderer:
         )
 
     def render(self, notice: Notice, now: datetime) -> EmailMessage:
-        """The mail; the same notice gives the same Message-ID, so that a mail sent twice can be told as one."""
-        event = notice.event
-        title = event.title or event.simulation_id
-        subject = SUBJECTS.get((notice.kind, event.outcome), FAILED_SUBJECT).format(title=title)
-        values = {
-            "archive": notice.archive_name,
-            "delivery_id": notice.delivery_id,
-            "exit": f" (exit code {event.exit_code})" if event.exit_code is not None else "",
-            "link": notice.link,
-            "log_tail": event.log_tail.strip() if event.outcome != "succeeded" or notice.kind == Kind.FAILED else "",
-            "next_step": NEXT_STEP_AFTER_FAILURE,
-            "outcome": event.outcome.value,
-            "reason": notice.reason,
-            "sha256": notice.archive_sha256,
-            "simulation_id": event.simulation_id,
-            "size": readable_size(notice.archive_size),
-            "subject": subject,
-            "title": title,
-            "until": _until(notice),
-            "warnings": _shortened(notice.warnings),
-        }
+        """The mail; the same notice gives the same Message-ID, so that a mail sent twice can be told as one.
+
+        Raises:
+            ValueError, MessageError: the recipient's address, or a text, cannot be put into a mail.
+        """
         mail = EmailMessage()
         mail["From"] = _address(self._sender)
         mail["To"] = Address(addr_spec=notice.recipient)
-        mail["Subject"] = subject
         mail["Date"] = format_datetime(now)
         mail["Message-ID"] = f"<{notice.id}@{parseaddr(self._sender)[1].rpartition('@')[2] or 'simcourier'}>"
         mail["Auto-Submitted"] = "auto-generated"
+        match notice:
+            case DeliveryNotice():
+                values = _about_delivery(notice)
+            case OperatorNotice():
+                values = {"subject": f"SimCourier: {notice.about}", "text": notice.text, "log_tail": ""}
+            case _:
+                raise TypeError(notice)
+        mail["Subject"] = values["subject"]
         mail.set_content(self._templates.get_template(f"{notice.kind}.txt.j2").render(values))
         mail.add_alternative(self._templates.get_template(f"{notice.kind}.html.j2").render(values), subtype="html")
         return mail
+
+
+def _about_delivery(notice: DeliveryNotice) -> dict[str, Any]:
+    event = notice.event
+    title = event.title or event.simulation_id
+    subject = SUBJECTS.get((notice.kind, event.outcome), FAILED_SUBJECT).format(title=title)
+    return {
+        "archive": notice.archive_name,
+        "delivery_id": notice.delivery_id,
+        "exit": f" (exit code {event.exit_code})" if event.exit_code is not None else "",
+        "link": notice.link,
+        "log_tail": event.log_tail.strip() if event.outcome != "succeeded" or notice.kind == Kind.FAILED else "",
+        "next_step": NEXT_STEP_AFTER_FAILURE,
+        "outcome": event.outcome.value,
+        "reason": notice.reason,
+        "sha256": notice.archive_sha256,
+        "simulation_id": event.simulation_id,
+        "size": readable_size(notice.archive_size),
+        "subject": subject,
+        "title": title,
+        "until": _until(notice),
+        "warnings": _shortened(notice.warnings),
+    }
 
 
 def readable_size(size: int) -> str:
@@ -80,7 +95,7 @@ def readable_size(size: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def _until(notice: Notice) -> str:
+def _until(notice: DeliveryNotice) -> str:
     """Until when, in words: the promised date, or the service's earlier one."""
     promised = notice.keep_until
     ends = notice.link_expires.astimezone(UTC) if notice.link_expires else None

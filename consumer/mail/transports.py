@@ -44,6 +44,14 @@ class Transport(ABC):
             MailRefused: it was not sent and will not be.
         """
 
+    @abstractmethod
+    def check(self) -> None:
+        """See whether mails can be sent, without sending one.
+
+        Raises:
+            MailTransient: they cannot.
+        """
+
 
 def transport(url: str, timeout: float) -> Transport:
     """The transport that ``SIMCOURIER_EMAIL_URL`` names (see `messaging.settings`); ``timeout``: seconds per answer."""
@@ -80,6 +88,12 @@ class FileTransport(Transport):
             part.replace(self._folder / f"{notification_id}.eml")
         except OSError as error:
             raise MailTransient(f"The mail cannot be written to {self._folder} ({error.strerror}).") from error
+
+    def check(self) -> None:
+        """See that the folder, or the nearest one above it that exists, can be written."""
+        nearest = next(folder for folder in (self._folder, *self._folder.absolute().parents) if folder.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise MailTransient(f"Mails cannot be written to {self._folder}.")
 
 
 class SmtpTransport(Transport):
@@ -120,6 +134,18 @@ class SmtpTransport(Transport):
             raise MailRefused(f"The mail cannot be sent to this address ({error}).") from error
         finally:
             _goodbye(server)
+
+    def check(self) -> None:
+        """Sign in and leave."""
+        try:
+            server = self._connect()
+            try:
+                server.ehlo_or_helo_if_needed()
+                _expect(*server.noop(), "NOOP")
+            finally:
+                _goodbye(server)
+        except (OSError, smtplib.SMTPException, MailRefused) as error:
+            raise MailTransient(f"The mail server {self._host} cannot be used ({_short(error)}).") from error
 
     def _connect(self) -> smtplib.SMTP:
         tls = ssl.create_default_context()

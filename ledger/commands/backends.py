@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ledger.commands.common import as_json_option, prepared, print_json, print_table
+from ledger.commands.common import NotFound, as_json_option, prepared, print_json, print_table
+from messaging.cli import interruptible
 
 
 @click.group(short_help="Definitions of storage backends.")
@@ -59,8 +62,9 @@ def list_backends(ctx: click.Context, *, as_json: bool) -> None:
 @click.option("--name", help="For people [default: the identifier].")
 @click.option("--token-file", type=click.File("r"), help="File that holds the token; - for standard input.")
 @click.option("--config-file", type=click.File("r"), help="File that holds the config (JSON); - for standard input.")
-@click.option("--keep-days", type=click.IntRange(0), default=30, show_default=True, help="0: for ever.")
-@click.option("--description", default="", help="For the people who choose one.")
+@click.option("--keep-days", type=click.IntRange(0), help="0: for ever [default: 30].")
+@click.option("--description", help="For the people who choose one.")
+@click.option("--active/--inactive", default=None, help="Whether it can be selected [default: active].")
 @click.pass_context
 def add_backend(
     ctx: click.Context,
@@ -69,30 +73,165 @@ def add_backend(
     name: str | None,
     token_file: Any,
     config_file: Any,
-    keep_days: int,
-    description: str,
+    keep_days: int | None,
+    description: str | None,
+    active: bool | None,
 ) -> None:
-    """Add a definition, or bring the one with this identifier up to date. Secrets come from files, never from argv.
+    """Add a definition, or change the one with this identifier: what is not given stays as it is.
+
+    Secrets come from files, never from the command line.
 
     \b
     Example:
       echo 10.10.160.10:8976 | simcourier backends add local --token-file -
     """
-    prepared(ctx)
-    from backends.registry import WrongConfig
-    from backends.registry import configure as configure_plugin
-    from ledger.definitions import define
+    settings = prepared(ctx)
+    from backends.registry import WrongConfig, admit
+    from ledger.definitions import define, definitions
 
-    token = token_file.read().strip() if token_file else ""
+    before = next((one for one in definitions() if one.identifier == identifier), None)
+    if before and all(given is None for given in (name, token_file, config_file, keep_days, description, active)):
+        raise click.UsageError(f"'{identifier}' is there already, and nothing to change was given.")
+    token = token_file.read().strip() if token_file else None
     try:
-        config = json.load(config_file) if config_file else {}
+        config = json.load(config_file) if config_file else None
     except ValueError as error:
         raise click.UsageError(f"The config is no JSON: {error}.") from error
+    if config is not None and not isinstance(config, dict):
+        raise click.UsageError("The config must be a JSON object: {...}.")
+    old_token, old_config = (before.token.get_secret_value(), before.config_values()) if before else ("", {})
     try:
-        configure_plugin(identifier, token, config)
+        admit(
+            identifier,
+            old_token if token is None else token,
+            old_config if config is None else config,
+            settings.site,
+        )
     except WrongConfig as error:
         raise click.UsageError(str(error)) from error
     created = define(
-        identifier, name=name or identifier, token=token, config=config, keep_days=keep_days, description=description
+        identifier,
+        name=name,
+        token=token,
+        config=config,
+        keep_days=keep_days,
+        description=description,
+        active=active,
     )
-    click.echo(f"{identifier}: {'added' if created else 'brought up to date'}.")
+    click.echo(f"{identifier}: {'added' if created else 'changed'}.")
+
+
+@backends.command("check")
+@click.argument("identifiers", metavar="[ID]...", nargs=-1)
+@as_json_option
+@click.pass_context
+def check_backends(ctx: click.Context, identifiers: tuple[str, ...], *, as_json: bool) -> None:
+    """Try definitions out, all active ones if none is named: sign in, store a small file, link, fetch and delete it.
+
+    Exit code 1 if a step does not work. A definition that works is marked healthy.
+
+    \b
+    Example:
+      simcourier backends check local
+    """
+    settings = prepared(ctx)
+    interruptible()  # what was stored is deleted
+    from ledger.checks import check_definition
+    from ledger.definitions import definitions
+
+    known = {one.identifier: one for one in definitions()}
+    unknown = [identifier for identifier in identifiers if identifier not in known]
+    if unknown:
+        raise NotFound(f"No storage backend has the identifier '{unknown[0]}'; there are {', '.join(known) or 'none'}.")
+    report: dict[str, list[dict[str, Any]]] = {}
+    for one in known.values():
+        if one.identifier not in identifiers and (identifiers or not one.active):
+            continue
+        steps = report[one.identifier] = []
+        for step in check_definition(one, settings.site):
+            steps.append({"step": step.name, "ok": step.ok, "text": step.text})
+            if not as_json:
+                click.echo(f"{one.identifier:<16}  {'ok    ' if step.ok else 'FAILED'}  {step.name}: {step.text}")
+    if as_json:
+        print_json(report)
+    elif not report:
+        click.echo("No active storage backends.")
+    if not all(step["ok"] for steps in report.values() for step in steps):
+        ctx.exit(1)
+
+
+@backends.command("export")
+@click.argument("identifiers", metavar="[ID]...", nargs=-1)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A new file, for its owner only.")
+@click.option("--with-secrets", is_flag=True, help="Tokens and configs too, in plain text; needs --output.")
+@click.pass_context
+def export_backends(
+    ctx: click.Context, identifiers: tuple[str, ...], *, output: Path | None, with_secrets: bool
+) -> None:
+    """Write definitions, all if none is named, as JSON for 'backends import'; without their secrets unless asked for.
+
+    \b
+    Example:
+      simcourier backends export --with-secrets -o backends.json
+    """
+    if with_secrets and output is None:
+        raise click.UsageError("--with-secrets needs --output: secrets are not printed.")
+    prepared(ctx)
+    from ledger.definitions import definitions
+    from ledger.exchange import exported
+
+    chosen = [one for one in definitions() if not identifiers or one.identifier in identifiers]
+    missing = set(identifiers) - {one.identifier for one in chosen}
+    if missing:
+        raise NotFound(f"No storage backend has the identifier '{min(missing)}'.")
+    text = exported(chosen, secrets=with_secrets)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise click.UsageError(f"{output} cannot be written ({error.strerror}); name a new file.") from error
+    click.echo(f"{len(chosen)} definitions are in {output}.")
+
+
+@backends.command("import")
+@click.argument("source", metavar="FILE", type=click.File("r", encoding="utf-8"))
+@click.option("--replace", is_flag=True, help="Change definitions that are there already.")
+@click.pass_context
+def import_backends(ctx: click.Context, source: Any, *, replace: bool) -> None:
+    """Add the definitions of FILE: an export, or a dump of OPS on the Bench (dumpdata omnetppManager.storagebackend).
+
+    Exit code 1 if a definition was refused; the others are imported.
+
+    \b
+    Example:
+      simcourier backends import backends.json
+    """
+    settings = prepared(ctx)
+    from ledger.definitions import definitions
+    from ledger.exchange import import_definitions
+
+    refused = 0
+    known = [one.identifier for one in definitions()]
+    for one in import_definitions(source.read(), known, settings.site, replace=replace):
+        reason = f": {one.reason.rstrip('.')}" if one.reason else ""
+        refused += one.outcome == "refused"
+        click.echo(f"{one.identifier}: {one.outcome}{reason}.", err=one.outcome == "refused")
+    ctx.exit(1 if refused else 0)
+
+
+@backends.command("rotate-key")
+@click.pass_context
+def rotate_key(ctx: click.Context) -> None:
+    """Encrypt all definitions with SIMCOURIER_SECRET_KEY; those of SIMCOURIER_SECRET_KEY_FALLBACKS are needed no more.
+
+    \b
+    Example:
+      simcourier backends rotate-key
+    """
+    prepared(ctx)
+    from ledger.definitions import encrypt_again
+
+    click.echo(f"{encrypt_again()} definitions are encrypted with SIMCOURIER_SECRET_KEY.")

@@ -26,7 +26,7 @@ def prepared(ctx: click.Context) -> Settings:
     """The settings, after Django was started and the tables were seen to be there."""
     settings = settings_of(ctx)
     make_data_dir(settings.data_dir)
-    prepare(settings)
+    prepare(settings, ctx.info_name or "command")
     return settings
 
 

@@ -10,6 +10,8 @@ import click
 
 from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
 from messaging.cli import engine_of
+from messaging.engine import BrokerError
+from messaging.settings import Settings
 
 if TYPE_CHECKING:
     from ledger.lookup import DeliveryView
@@ -26,15 +28,12 @@ def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
     Example:
       simcourier where mm1-rho0.8-rep3
     """
-    prepared(ctx)
+    settings = prepared(ctx)
     from ledger.lookup import find
 
     found = find(identifier)
     if not found:
-        raise NotFound(
-            f"No delivery is known under '{identifier}'. If it was published just now, a moment may be missing; "
-            "'simcourier spool list' shows events that have not left this machine."
-        )
+        raise NotFound(f"No delivery is known under '{identifier}'. {_perhaps(settings)}")
     if as_json:
         print_json([view.as_json() for view in found])
         return
@@ -75,10 +74,15 @@ def list_deliveries(ctx: click.Context, state: str | None, limit: int, *, as_jso
         print_json([view.as_json() for view in views])
         return
     print_table(
-        ["ID", "STATE", "SIMULATION", "RECEIVED", "REASON"],
-        ([str(view.id), view.state, view.simulation_id, moment(view.received_at), view.reason] for view in views),
+        ["ID", "STATE", "SIMULATION", "TITLE", "RECEIVED", "REASON"],
+        (
+            [str(one.id), one.state, one.simulation_id, one.title[:40], moment(one.received_at), one.reason]
+            for one in views
+        ),
         "No deliveries.",
     )
+    if len(views) == limit:
+        click.echo(f"These are the newest {limit}; --limit shows more.", err=True)
 
 
 @deliveries.command("show")
@@ -108,7 +112,7 @@ def show_delivery(ctx: click.Context, delivery_id: UUID, *, as_json: bool) -> No
 @click.argument("delivery_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
 @click.pass_context
 def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None:
-    """Start failed deliveries again; they go on where they stopped.
+    """Try deliveries again, at once, that have FAILED or are WAITING; they go on where they stopped.
 
     \b
     Example:
@@ -118,7 +122,7 @@ def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None
     from ledger.operators import retry
     from ledger.sweep import stamp, wake_up
 
-    refused = _each(delivery_ids, retry, "will be tried again", "is not FAILED")
+    refused = _each(delivery_ids, retry, "will be tried again", "is neither FAILED nor WAITING")
     with engine_of(settings).publisher() as publisher:
         for delivery_id in delivery_ids:
             message = wake_up(delivery_id)
@@ -156,8 +160,23 @@ def _each(ids: Iterable[UUID], move: Callable[[UUID], bool], done: str, not_done
     return refused
 
 
+def _perhaps(settings: Settings) -> str:
+    """Where an event may be that no worker has written down."""
+    engine = engine_of(settings)
+    try:
+        unread = engine.depths()[engine.topology.recorder].ready
+    except BrokerError:
+        unread = 0
+    if unread:
+        return (
+            f"In the broker wait events that no worker has written down yet ({unread}); start 'simcourier worker', or "
+            "'simcourier up'."
+        )
+    return "'simcourier spool list', on the machine that published it, shows events that have not reached the broker."
+
+
 def _describe(view: DeliveryView) -> None:
-    click.echo(f"{view.title or view.simulation_id}: {view.state}")
+    click.echo(f"{view.title or view.simulation_id or view.id}: {view.state}")
     click.echo(f"  {view.sentence()}")
     rows = {
         "Delivery": str(view.id),
@@ -169,8 +188,8 @@ def _describe(view: DeliveryView) -> None:
         "Archive": f"{view.archive_name} ({view.archive_size} bytes)" if view.archive_name else "",
         "SHA-256": view.archive_sha256,
         "Link": view.link,
-        "Link ends": moment(view.link_expires),
-        "Failed tries": str(view.attempts or ""),
+        "Kept until": f"{view.keep_until:%Y-%m-%d}" if view.keep_until else "",
+        "Failed tries": str(view.failed_tries or ""),
     }
     for label, value in rows.items():
         if value:

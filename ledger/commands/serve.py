@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from ledger import site
 from ledger.commands.common import prepared
-from ledger.site import make_data_dir, setup
-from messaging.cli import settings_of
+from messaging.cli import interruptible, settings_of
 from messaging.logs import configure
 
 
@@ -26,8 +26,7 @@ def web(ctx: click.Context, *, host: str | None, port: int | None, threads: int)
     configure("web")
     from ledger.server import serve
 
-    host, port = host or settings.web_host, port or settings.web_port
-    serve(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", threads)
+    serve(host or settings.web_host, port or settings.web_port, threads)
 
 
 @click.command(
@@ -43,8 +42,6 @@ def manage(ctx: click.Context, arguments: tuple[str, ...]) -> None:
       simcourier manage createsuperuser
     """
     settings = settings_of(ctx)
-    make_data_dir(settings.data_dir)
-    setup(settings)
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(["simcourier manage", *arguments])
+    interruptible()  # Django's own commands that ask questions
+    site.make_data_dir(settings.data_dir)
+    site.manage(settings, arguments)

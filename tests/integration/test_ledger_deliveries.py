@@ -313,6 +313,59 @@ def test_a_mail_about_a_failure_that_has_not_gone_out_is_dropped_by_a_retry(deli
     assert notices.claim_next(one.id) is None
 
 
+def test_an_operator_tries_a_waiting_delivery_at_once(deliveries: Deliveries) -> None:
+    from ledger.api import retry
+    from ledger.sweep import wake_up
+
+    one = event()
+    deliveries.wait(claimed(deliveries, one), 3600, "busy", counted=True)
+    assert wake_up(one.id) is None
+
+    assert retry(one.id)
+
+    assert wake_up(one.id) is not None
+    assert claimed(deliveries, one).attempts == 1
+
+
+def test_a_retry_probes_a_definition_that_is_marked_unhealthy(deliveries: Deliveries) -> None:
+    from ledger.api import define, definition, mark_unhealthy, retry
+
+    one = event(backend="memory")
+    define("memory")
+    mark_unhealthy("memory", "the account is full", operator="")
+    deliveries.wait(claimed(deliveries, one), 600, "the account is full", counted=False)
+
+    assert retry(one.id)
+
+    assert definition("memory").unhealthy_seconds == 0
+    assert definition("memory").unhealthy_reason == "the account is full"
+
+
+def test_what_waits_for_a_definition_is_tried_at_once_when_it_is_corrected(deliveries: Deliveries) -> None:
+    from ledger.api import Held, define
+
+    waiting, other = event(backend="memory"), event(backend="local")
+    for one in (waiting, other):
+        deliveries.wait(claimed(deliveries, one), 600, "the token is wrong", counted=False)
+
+    define("memory", token="another one")
+
+    claimed(deliveries, waiting)
+    assert isinstance(claim(deliveries, other), Held)
+
+
+def test_the_day_that_the_mail_promised_is_what_is_shown(deliveries: Deliveries) -> None:
+    from ledger.api import DeliveryNotice, Notices, find
+
+    one = event()
+    finish(deliveries, claimed(deliveries, one))
+    assert find(str(one.id))[0].keep_until is None
+    notice = Notices(lease=30, overdue=60).claim_next(one.id)
+    assert isinstance(notice, DeliveryNotice)
+
+    assert find(str(one.id))[0].keep_until == notice.keep_until
+
+
 def test_a_wait_that_is_nobody_s_failure_ends_a_row_of_failures(deliveries: Deliveries) -> None:
     one = event()
     deliveries.wait(claimed(deliveries, one), 0, "busy", counted=True)

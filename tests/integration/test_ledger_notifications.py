@@ -9,7 +9,7 @@ import pytest
 
 from backends.contract import Link, Stored
 from backends.errors import Superseded
-from messaging.messages import Lane, SimulationCompleted, parse
+from messaging.messages import Lane, OperatorNoticeMessage, SimulationCompleted, parse
 from messaging.settings import Settings
 from tests.support.events import event
 
@@ -76,12 +76,14 @@ def test_each_recipient_is_claimed_once(deliveries: Deliveries, notices: Notices
 def test_the_date_that_the_mail_states_is_counted_from_the_claim(deliveries: Deliveries, notices: Notices) -> None:
     from django.utils import timezone
 
+    from ledger.api import DeliveryNotice
+
     kept = notices.claim_next(delivered(deliveries, keep_days=30).id)
     for_ever = notices.claim_next(delivered(deliveries, keep_days=0).id)
 
-    assert kept is not None
+    assert isinstance(kept, DeliveryNotice)
     assert kept.keep_until == (timezone.now() + timedelta(days=30)).date()
-    assert for_ever is not None
+    assert isinstance(for_ever, DeliveryNotice)
     assert for_ever.keep_until is None
 
 
@@ -163,7 +165,7 @@ def test_the_sweep_finds_what_is_past_its_time_and_waits_twice_as_long_each_time
     Delivery.objects.filter(id=waiting.id).update(wake_at=from_now(-1))
     change(told, wake_at=from_now(-1))
 
-    found = {one.delivery_id: one for one in overdue({})}
+    found = {one.subject: one for one in overdue({})}
 
     assert found[waiting.id].wake_up.routing_key == "wake.single"
     assert found[waiting.id].wake_up.body == waiting.to_bytes()
@@ -214,4 +216,42 @@ def test_deliveries_that_wait_for_their_turn_in_a_long_queue_are_not_woken_again
     Delivery.objects.update(wake_at=from_now(-1))
 
     assert overdue({Lane.SINGLE: 2}) == []
-    assert {one.delivery_id for one in overdue({Lane.SINGLE: 1})} == {one.id for one in waiting}
+    assert {one.subject for one in overdue({Lane.SINGLE: 1})} == {one.id for one in waiting}
+
+
+def test_an_operator_is_mailed_once_when_a_storage_backend_can_no_longer_be_used(
+    deliveries: Deliveries, notices: Notices
+) -> None:
+    from ledger.api import OperatorNotice, define, mark_unhealthy, overdue, stamp
+
+    del deliveries
+    define("memory")
+    assert mark_unhealthy("memory", "The token was revoked.", operator="ops@example.org")
+    assert not mark_unhealthy("memory", "The token was revoked.", operator="ops@example.org")
+    define("memory", keep_days=9)  # which makes it healthy until the next delivery
+    assert mark_unhealthy("memory", "The token was revoked.", operator="ops@example.org")
+
+    (found,) = overdue({})
+    stamp(found.subject)
+    message = parse(found.wake_up.body)
+    assert isinstance(message, OperatorNoticeMessage)
+    assert message.data.about == "storage backend memory"
+    assert overdue({}) == []
+    notice = notices.claim_next(message.data.notice_id)
+    assert isinstance(notice, OperatorNotice)
+    assert notice.recipient == "ops@example.org"
+    assert "The token was revoked." in notice.text
+    assert "simcourier backends check memory" in notice.text
+    notices.data_starts(notice)
+    notices.sent(notice)
+    assert notices.seconds_to_next(notice.id) is None
+
+
+def test_nobody_is_mailed_where_no_operator_is_named(deliveries: Deliveries) -> None:
+    from ledger.api import define, mark_unhealthy, overdue
+
+    del deliveries
+    define("memory")
+    assert mark_unhealthy("memory", "The token was revoked.", operator="")
+
+    assert overdue({}) == []

@@ -21,7 +21,7 @@ NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 def render(tmp_path: Path, data: dict[str, Any] | None = None, **fields: Any) -> EmailMessage:
     ledger.setup(settings_for(tmp_path))
     from consumer.mail.render import Renderer
-    from ledger.api import Kind, Notice
+    from ledger.api import DeliveryNotice, Kind
 
     completed: Completed = event(**(data or {})).data
     values: dict[str, Any] = {
@@ -44,7 +44,7 @@ def render(tmp_path: Path, data: dict[str, Any] | None = None, **fields: Any) ->
         "stage": "",
         "reason": "",
     }
-    return Renderer("SimCourier <sim@example.org>").render(Notice(**values | fields), NOW)
+    return Renderer("SimCourier <sim@example.org>").render(DeliveryNotice(**values | fields), NOW)
 
 
 def parts(mail: EmailMessage) -> tuple[str, str]:
@@ -95,6 +95,30 @@ def test_a_simulation_that_failed_is_told_with_the_end_of_its_log(tmp_path: Path
     assert mail["Subject"] == subject
     for part in parts(mail):
         assert "Segmentation fault" in part
+        assert f"{outcome} (exit code 139)" in part
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sentence"),
+    [
+        ("succeeded", ""),
+        ("failed", "The simulation itself failed (exit code 3)."),
+        ("aborted", "The simulation itself was aborted (exit code 3)."),
+    ],
+)
+def test_results_that_are_missing_because_the_simulation_failed_are_told_so(
+    tmp_path: Path, outcome: str, sentence: str
+) -> None:
+    ledger.setup(settings_for(tmp_path))
+    from ledger.api import Kind
+
+    data = {"outcome": outcome, "exit_code": 3, "log_tail": "no such parameter"}
+    mail = render(tmp_path, data, kind=Kind.FAILED, reason="The results folder does not exist.", link="")
+
+    for part in parts(mail):
+        assert sentence in part
+        assert ("The simulation itself" in part) == (outcome != "succeeded")
+        assert "no such parameter" in part
 
 
 def test_a_delivery_that_failed_tells_reason_and_what_happens_next(tmp_path: Path) -> None:
@@ -106,7 +130,7 @@ def test_a_delivery_that_failed_tells_reason_and_what_happens_next(tmp_path: Pat
     assert mail["Subject"] == "Results not delivered: M/M/1"
     for part in parts(mail):
         assert "The results folder does not exist." in part
-        assert "the operator can start the delivery" in part
+        assert "it goes on where it stopped" in part
 
 
 def test_the_same_notification_has_the_same_message_id(tmp_path: Path) -> None:
@@ -117,3 +141,29 @@ def test_many_warnings_are_counted_rather_than_listed(tmp_path: Path) -> None:
     text, _ = parts(render(tmp_path, warnings=tuple(f"{n}: not a regular file." for n in range(500))))
 
     assert "and 480 more" in text
+
+
+def test_an_operator_s_notice_is_plain_and_says_what_it_is_about(tmp_path: Path) -> None:
+    ledger.setup(settings_for(tmp_path))
+    from consumer.mail.render import Renderer
+    from ledger.api import Kind, OperatorNotice
+
+    notice = OperatorNotice(
+        id=uuid.UUID(int=1),
+        fence=1,
+        recipient="ops@example.org",
+        kind=Kind.OPERATOR,
+        attempts=0,
+        trouble_seconds=0.0,
+        uncertain=0,
+        about="storage backend <dropbox>",
+        text="The token was revoked <b>.\n\n    simcourier backends check dropbox",
+    )
+
+    mail = Renderer("SimCourier <sim@example.org>").render(notice, NOW)
+
+    text, html = parts(mail)
+    assert mail["Subject"] == "SimCourier: storage backend <dropbox>"
+    assert text.startswith("The token was revoked <b>.\n\n    simcourier")
+    assert "revoked &lt;b&gt;." in html
+    assert "Delivery" not in html

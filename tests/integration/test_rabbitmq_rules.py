@@ -103,12 +103,12 @@ def test_giving_back_does_not_count_against_the_delivery_limit(
 def test_a_simulator_host_needs_the_right_to_write_and_nothing_else(
     rabbit_node: RabbitNode, engine: Engine, topology: Topology, queue: str
 ) -> None:
-    rabbit_node.ctl("add_user", "simulator", "sesame")
+    rabbit_node.ctl("add_user", "writer", "sesame")
     try:
-        rabbit_node.ctl("set_permissions", "simulator", "^$", rf"^{topology.prefix}\.events\.v1$", "^$")
-        theirs = connect(rabbit_node.url.replace("guest:guest", "simulator:sesame"), topology)
+        rabbit_node.ctl("set_permissions", "writer", "^$", rf"^{topology.prefix}\.events\.v1$", "^$")
+        theirs = connect(rabbit_node.url.replace("guest:guest", "writer:sesame"), topology)
         with theirs.publisher() as publisher:
-            with pytest.raises(Unroutable, match="start a consumer once"):
+            with pytest.raises(Unroutable, match="start 'simcourier worker' once"):
                 publisher.publish(outgoing("early"))
             with engine.consumer([queue]) as consumer:
                 publisher.publish(outgoing("m"))
@@ -116,12 +116,12 @@ def test_a_simulator_host_needs_the_right_to_write_and_nothing_else(
                 consumer.wait(taken, 0.2)
                 again = take(consumer)
                 consumer.ack(again)
-        with pytest.raises(Refused, match="'simulator'") as caught:
+        with pytest.raises(Refused, match="'writer'") as caught:
             theirs.consumer([queue])
     finally:
-        rabbit_node.ctl("delete_user", "simulator")
+        rabbit_node.ctl("delete_user", "writer")
 
-    assert (taken.user_id, again.user_id) == ("simulator", "simulator")
+    assert (taken.user_id, again.user_id) == ("writer", "writer")
     assert again.headers == {}
     assert "sesame" not in str(caught.value)
 

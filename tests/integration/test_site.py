@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from messaging.messages import digest
 from messaging.settings import Settings
 from tests.support.events import event
+from tests.support.local_cloud import LocalCloud
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -169,6 +171,7 @@ def test_the_api_lists_active_backends_without_secrets_and_tells_where_a_deliver
     assert answer.json() == {"backends": [{"id": "local", "name": "Files", "description": "Ours"}]}
     told = anybody.get(f"/api/deliveries/{one.id}").json()
     assert (told["state"], told["link"]) == ("RECEIVED", None)
+    assert told["event_digest"] == digest(one.to_bytes())
     assert anybody.get("/api/deliveries/00000000-0000-0000-0000-000000000000").status_code == 404
     assert anybody.get("/healthz").json() == {"status": "ok"}
     assert anybody.get("/admin/simcourier/delivery/").status_code == 302
@@ -179,13 +182,114 @@ def test_a_definition_that_was_corrected_is_tried_at_once(sqlite_ledger: Setting
 
     del sqlite_ledger
     define("local", name="Files", token="10.10.160.10:8976")
-    mark_unhealthy("local", "the key is wrong", 600)
+    mark_unhealthy("local", "the key is wrong", operator="")
     assert definition("local").unhealthy_seconds > 0
 
     define("local", name="Files", token="10.10.160.10:8976", config={"key": CANARY})
 
     assert definition("local").unhealthy_seconds == 0
     assert definition("local").unhealthy_reason == ""
+
+
+def test_a_definition_that_was_corrected_in_the_admin_is_tried_at_once(client: Client) -> None:
+    from ledger.api import definition, mark_unhealthy
+
+    client.post(ADD, fill())
+    mark_unhealthy("local", "the key is wrong", operator="")
+
+    client.post(f"/admin/simcourier/storagebackend/{stored().pk}/change/", fill(storage_backend_token=""))
+
+    assert definition("local").unhealthy_reason == ""
+    assert definition("local").unhealthy_seconds == 0
+
+
+def test_the_button_check_tries_a_definition_out_and_says_each_step(client: Client) -> None:
+    from ledger.api import definition, mark_unhealthy
+
+    with LocalCloud() as server:
+        client.post(ADD, fill(storage_backend_token=server.url, storage_backend_config=f'{{"key": "{server.key}"}}'))
+        mark_unhealthy("local", "it was away", operator="")
+        page = f"/admin/simcourier/storagebackend/{stored().pk}"
+        assert f'action="{page}/check/"' in client.get(f"{page}/change/").content.decode()
+
+        told = client.post(f"{page}/check/", follow=True).content.decode()
+
+        for step in ("sign in", "store", "link", "fetch: the link gives the file", "delete"):
+            assert f"Files, {step}" in told
+        assert server.keys() == []
+        assert definition("local").unhealthy_reason == ""
+        assert client.get(f"{page}/check/").status_code == 405
+    assert "Checked: all steps worked." in client.get(f"{page}/history/").content.decode()
+    gone = client.post(f"{page}/check/", follow=True).content.decode()
+    assert "Files, sign in: The local cloud cannot be reached." in gone
+
+
+def test_a_definition_whose_plugin_refuses_it_is_told_and_marked(client: Client) -> None:
+    from ledger.api import definition
+
+    with LocalCloud() as server:
+        client.post(ADD, fill(storage_backend_token=server.url))  # with another key
+        told = client.post(
+            "/admin/simcourier/storagebackend/",
+            {"action": "check_selected", "_selected_action": [str(stored().pk)]},
+            follow=True,
+        ).content.decode()
+
+    assert "does not accept the credentials" in told
+    assert CANARY not in told
+    assert "does not accept the credentials" in definition("local").unhealthy_reason
+
+
+def test_what_a_command_changes_is_in_the_history_without_values(client: Client) -> None:
+    from ledger.api import define
+
+    define("local", token="10.10.160.10:8976", config={"key": CANARY})
+    define("local", token="10.10.160.11:8976", keep_days=30)
+
+    history = client.get(f"/admin/simcourier/storagebackend/{stored().pk}/history/").content.decode()
+
+    assert "Added." in history
+    assert "Changed Backend token." in history
+    assert "command-line" in history
+    assert "10.10.160" not in history
+
+
+def test_a_definition_that_an_archive_was_placed_with_cannot_be_deleted(client: Client) -> None:
+    from ledger.api import Claim, Deliveries, define
+
+    define("local", token="10.10.160.10:8976")
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    one = event(backend="memory")
+    claim = deliveries.claim(one, one.to_bytes(), None)
+    assert isinstance(claim, Claim)
+    generation = deliveries.packed(claim, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    deliveries.place(claim, backend="local", generation=generation, key="k")  # a fallback
+
+    assert client.post(f"/admin/simcourier/storagebackend/{stored().pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_changing_one_thing_about_a_definition_keeps_the_others(sqlite_ledger: Settings) -> None:
+    from ledger.api import define, definition
+
+    del sqlite_ledger
+    define("local", name="Files", token="10.10.160.10:8976", config={"key": CANARY}, keep_days=7, description="Ours")
+
+    assert not define("local", keep_days=9)
+
+    kept = definition("local")
+    assert (kept.name, kept.description, kept.keep_days, kept.active) == ("Files", "Ours", 9, True)
+    assert kept.token.get_secret_value() == "10.10.160.10:8976"
+    assert kept.config_values() == {"key": CANARY}
+
+
+def test_the_copies_of_one_event_in_several_queues_are_one_dead_letter(sqlite_ledger: Settings) -> None:
+    from ledger.api import dead_letters, file_dead_letter
+
+    del sqlite_ledger
+    for queue in ("recorder", "lane.single", "recorder"):
+        file_dead_letter(b"{}", headers={}, queue=queue, reason="no event", publisher=None)
+
+    assert [letter.times for letter in dead_letters()] == [2]
 
 
 def test_a_data_folder_that_somebody_made_before_is_closed_to_others(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Removes archives after their keep days, and what deliveries left behind at storage services."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import requests
+import structlog
+
+from backends.errors import BackendError, PermanentError
+from backends.http import session
+from consumer.stop import Stop
+from consumer.store import open_backend, translate
+from ledger.api import Removal, UnknownBackend, definition, expiry, lock, mark_unhealthy, unlock
+from messaging.errors import UserError
+
+log = structlog.get_logger()
+
+LOCK = "expire"
+LOCK_SECONDS = 600.0
+
+
+def holder() -> str:
+    """Who this process is, for the lock."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Busy(UserError):
+    """Somebody else has the lock."""
+
+
+def expire_round(worker: str, site: Mapping[str, Any], operator: str, stop: Stop) -> None:
+    """Remove what is due, unless somebody else does so, until it is done or a stop is requested."""
+    try:
+        for _ in expire(worker, site, operator):
+            if stop.requested:
+                return
+    except Busy:
+        return
+
+
+def expire(worker: str, site: Mapping[str, Any], operator: str) -> Iterator[tuple[Removal, str]]:
+    """Remove what is due, one after the other; each with why it could not be removed, or an empty text.
+
+    Args:
+        worker: who does so.
+        site: site-wide values for plugins.
+        operator: address that is told when a storage backend needs mending; empty: nobody.
+
+    Raises:
+        Busy: somebody else does so at this moment.
+    """
+    if not lock(LOCK, worker, LOCK_SECONDS):
+        raise Busy("A worker is removing what is due at this moment; look at its log, or try again later.")
+    try:
+        with session() as http:
+            while batch := [removal for removal in expiry.due() if expiry.begin(removal)]:
+                for removal in batch:
+                    yield removal, _remove(removal, http, site, operator)
+                    if not lock(LOCK, worker, LOCK_SECONDS):  # this one took so long that it was thought dead
+                        return
+    finally:
+        unlock(LOCK, worker)
+
+
+def _remove(removal: Removal, http: requests.Session, site: Mapping[str, Any], operator: str) -> str:
+    facts = {"delivery_id": str(removal.delivery_id), "backend": removal.backend, "expired": removal.expired}
+    try:
+        backend = open_backend(definition(removal.backend), http, site)
+        translate(lambda: backend.delete(removal.stored))
+    except (BackendError, UnknownBackend) as error:
+        if isinstance(error, PermanentError) and error.scope == "backend":
+            mark_unhealthy(removal.backend, error.reason, operator=operator)
+        expiry.not_removed(removal)
+        log.warning("archive.not_removed", **facts, error=str(error))
+        return str(error)
+    expiry.removed(removal)
+    log.info("archive.removed", **facts)
+    return ""

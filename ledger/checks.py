@@ -1,0 +1,43 @@
+"""Trying a definition out: what its plugin finds is kept as the definition's health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from backends.check import Step, check
+from backends.errors import PermanentError
+from backends.http import session
+from backends.registry import WrongConfig, build
+from ledger.definitions import Definition, mark_healthy, mark_unhealthy, try_at_once
+
+
+def check_definition(chosen: Definition, site: Mapping[str, Any]) -> Iterator[Step]:
+    """Check a definition step by step (see `backends.check`); afterwards it is marked healthy, or unhealthy.
+
+    Args:
+        chosen: the definition.
+        site: site-wide values for plugins.
+    """
+    steps: list[Step] = []
+    with session() as http:
+        try:
+            backend = build(chosen.identifier, chosen.token.get_secret_value(), chosen.config_values(), http, site)
+        except WrongConfig as error:
+            steps.append(Step("read the definition", str(error), PermanentError(str(error), scope="backend")))
+            yield steps[0]
+        else:
+            for step in check(backend, http):
+                steps.append(step)
+                yield step
+    _keep_health(chosen, steps)
+
+
+def _keep_health(chosen: Definition, steps: list[Step]) -> None:
+    errors = [step.error for step in steps if step.error is not None]
+    broken = [error for error in errors if isinstance(error, PermanentError)]
+    if broken:
+        mark_unhealthy(chosen.identifier, broken[0].reason, operator="")  # who checks it sees it
+    elif not errors and chosen.unhealthy_reason:
+        mark_healthy(chosen.identifier)
+        try_at_once(chosen.identifier)

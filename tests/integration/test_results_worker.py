@@ -1,0 +1,101 @@
+"""What the results worker makes of a ledger that goes away and comes back."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from messaging.engine import Taken
+from messaging.messages import SimulationCompleted
+from messaging.settings import Settings
+from tests.support.events import event
+from tests.support.scratch import wait_until
+
+if TYPE_CHECKING:
+    from consumer.results import ResultsWorker
+    from ledger.deliveries import Deliveries
+
+
+@pytest.fixture
+def deliveries(sqlite_ledger: Settings) -> Deliveries:
+    from ledger.api import Deliveries, define
+
+    del sqlite_ledger
+    define("memory", token=f"space-{uuid.uuid4()}")
+    return Deliveries("host:1", lease=1, overdue=60)
+
+
+@pytest.fixture
+def worker(deliveries: Deliveries, tmp_path: Path) -> Iterator[ResultsWorker]:
+    from consumer.decide import Policy
+    from consumer.deliver import Workshop
+    from consumer.lease import LeaseKeeper
+    from consumer.results import ResultsWorker
+    from consumer.stop import Stop
+
+    workshop = Workshop(
+        deliveries=deliveries, archives=tmp_path / "archives", roots=(), site={}, operator="", mail_patience=timedelta()
+    )
+    keeper = LeaseKeeper(deliveries, Stop(1))
+    keeper.start()
+    yield ResultsWorker(workshop, keeper, Policy())
+    keeper.close()
+
+
+@pytest.fixture
+def sent(tmp_path: Path) -> SimulationCompleted:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "a.sca").write_text("version 3\n")
+    return event(folder)
+
+
+def taken(one: SimulationCompleted) -> Taken:
+    return Taken("results", one.to_bytes(), str(one.id), {}, False, None, None)
+
+
+def row(one: SimulationCompleted) -> Any:
+    from ledger.models import Delivery
+
+    return Delivery.objects.get(id=one.id)
+
+
+@pytest.mark.parametrize("step", ["enter", "packed", "place", "stored", "finish"])
+def test_a_ledger_that_goes_away_under_a_delivery_is_no_crash_of_the_worker(
+    worker: ResultsWorker, deliveries: Deliveries, sent: SimulationCompleted, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from consumer.loop import Ack, Later
+    from ledger.api import LedgerUnavailable
+
+    def away(*_: object, **__: object) -> None:
+        raise LedgerUnavailable("The ledger cannot be reached (gone).")
+
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(deliveries, step, away)
+            assert isinstance(worker.handle(taken(sent)).settle, Later)
+        wait_until(lambda: row(sent).state == "RECEIVED", "it is given back")
+
+    assert isinstance(worker.handle(taken(sent)).settle, Ack)
+    assert (row(sent).state, row(sent).crashes) == ("DELIVERED", 0)
+
+
+def test_a_lease_is_renewed_while_the_work_goes_on(
+    worker: ResultsWorker, deliveries: Deliveries, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = deliveries.finish
+
+    def finish(*arguments: Any, **more: Any) -> None:
+        time.sleep(2.5 * deliveries.lease)  # a step that takes longer than the lease
+        slow(*arguments, **more)
+
+    monkeypatch.setattr(deliveries, "finish", finish)
+    worker.handle(taken(sent))
+
+    assert row(sent).state == "DELIVERED"
