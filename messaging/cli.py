@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,9 +14,15 @@ from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.settings import Settings, load
 
+# What a shell reports for a process that SIGINT has ended: 128 and the signal's number.
+INTERRUPTED = 130
+
 
 class SpokenGroup(click.Group):
-    """A group of commands whose `UserError`s become one sentence on standard error and an exit code."""
+    """A group of commands whose `UserError`s become one sentence on standard error and an exit code.
+
+    Ctrl-C becomes an exit code alone.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -24,6 +31,14 @@ class SpokenGroup(click.Group):
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+def interruptible() -> None:
+    """From now on Ctrl-C raises `KeyboardInterrupt`: for a command that has something to put in order."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def settings_of(ctx: click.Context) -> Settings:

@@ -166,6 +166,16 @@ class Consumer(Publisher):
     def bury(self, taken: Taken, reason: str) -> None:
         """Set it aside with the dead letters, its body unchanged, the reason and its queue as headers."""
 
+    @abstractmethod
+    def adopt(self, taken: Taken) -> None:
+        """Put a copy of a message that was taken from another engine at the end of the queue of the same name.
+
+        Returns once it is durable here; settling it there is the caller's.
+
+        Raises:
+            BrokerUnavailable, Refused, Unroutable: as `publish`.
+        """
+
 
 class Engine(ABC):
     """A broker at an address, seen with one topology."""
@@ -176,6 +186,15 @@ class Engine(ABC):
     @abstractmethod
     def description(self) -> str:
         """What is in use, for the start-up line: kind and place, without credentials."""
+
+    @abstractmethod
+    def reach(self) -> None:
+        """See that the broker can be used, before anything is begun that needs it. Changes nothing.
+
+        Raises:
+            BrokerUnavailable: it cannot be reached.
+            Refused: it does not let us in.
+        """
 
     @abstractmethod
     def publisher(self) -> Publisher:

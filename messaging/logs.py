@@ -45,6 +45,7 @@ def configure(role: str, *, level: str = "INFO") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    logging.raiseExceptions = False  # a full disk under the log must not put tracebacks elsewhere
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -150,6 +150,14 @@ class Failed(_Part):
     next_step: str = Field(default="", description="What happens next, or what can be done.")
 
 
+class Notice(_Part):
+    """Something that only an operator can mend, or that it has mended itself."""
+
+    notice_id: UUID = Field(description="One mail to one operator.")
+    about: str = Field(description="What it is about, such as ``backend:dropbox``.")
+    text: str = Field(description="A sentence for the operator.")
+
+
 class _Envelope(_Part):
     specversion: Literal["1.0"] = "1.0"
     id: UUID
@@ -204,9 +212,22 @@ class DeliveryFailedMessage(_Envelope):
         return "delivery.failed"
 
 
-Message = SimulationCompleted | LinkReadyMessage | DeliveryFailedMessage
+class OperatorNoticeMessage(_Envelope):
+    """``operator.notice``: an operator is to know something; wakes the email sender."""
+
+    type: Literal["simcourier.operator.notice.v1"] = "simcourier.operator.notice.v1"
+    data: Notice
+
+    @property
+    def routing_key(self) -> str:
+        """Where the message is routed: to the email sender."""
+        return "operator.notice"
+
+
+Message = SimulationCompleted | LinkReadyMessage | DeliveryFailedMessage | OperatorNoticeMessage
 KINDS: dict[str, type[Message]] = {
-    kind.model_fields["type"].default: kind for kind in (SimulationCompleted, LinkReadyMessage, DeliveryFailedMessage)
+    kind.model_fields["type"].default: kind
+    for kind in (SimulationCompleted, LinkReadyMessage, DeliveryFailedMessage, OperatorNoticeMessage)
 }
 
 

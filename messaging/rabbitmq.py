@@ -31,6 +31,7 @@ from messaging.engine import (
     Taken,
     Unroutable,
 )
+from messaging.messages import CONTENT_TYPE
 from messaging.rabbitmq_copy import copy_properties, properties_for, read_headers, read_user
 from messaging.rabbitmq_declare import declare
 from messaging.rabbitmq_link import Address, Got, Link
@@ -59,6 +60,10 @@ class RabbitEngine(Engine):
     def description(self) -> str:
         """Kind and place."""
         return f"RabbitMQ at {self._address.place}"
+
+    def reach(self) -> None:
+        """Connect and leave."""
+        Link(self._address, confirms=False).close()
 
     def publisher(self) -> Publisher:
         """A new publisher."""
@@ -237,6 +242,11 @@ class RabbitConsumer(Consumer):
         except BrokerError as error:
             raise self._lost(error) from error
         self.ack(taken)
+
+    def adopt(self, taken: Taken) -> None:
+        """Publish to the queue itself: the other queues of its routing key have copies of their own."""
+        original = BasicProperties(content_type=CONTENT_TYPE)
+        self._publisher.send("", taken.queue, taken.body, copy_properties(taken, original, self._address.user, {}))
 
     def publish(self, message: Outgoing) -> None:
         """Publish over the consumer's own publishing connection."""

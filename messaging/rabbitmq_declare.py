@@ -23,20 +23,33 @@ def declare(link: Link, topology: Topology) -> None:
     Raises:
         Refused: a queue exists with other arguments, or we may not declare.
     """
-    link.declare_exchange(topology.dead_exchange, "fanout")
-    link.declare_queue(topology.dead, dead_arguments())
-    link.bind(topology.dead, topology.dead_exchange, "")
+    kinds = exchanges(topology)
+    link.declare_exchange(topology.dead_exchange, kinds[topology.dead_exchange])
+    for name, arguments in queues(topology).items():
+        link.declare_queue(name, arguments)
+        if name == topology.dead:
+            link.bind(topology.dead, topology.dead_exchange, "")
+    # Last, since a client that does not ask for routing loses what it publishes before the queues are bound.
+    link.declare_exchange(topology.exchange, kinds[topology.exchange])
+    for key, bound in topology.bindings.items():
+        for queue in bound:
+            link.bind(queue, topology.exchange, key)
 
+
+def exchanges(topology: Topology) -> dict[str, str]:
+    """Every exchange and its type."""
+    return {topology.dead_exchange: "fanout", topology.exchange: "topic"}
+
+
+def queues(topology: Topology) -> dict[str, Arguments]:
+    """Every queue and its arguments, the dead letters first."""
+    found: dict[str, Arguments] = {topology.dead: dead_arguments()}
     for queue in topology.queues:
         if queue != topology.dead:
-            link.declare_queue(queue, work_arguments(topology))
+            found[queue] = work_arguments(topology)
         for rung in topology.waits:
-            link.declare_queue(topology.wait_queue(queue, rung), wait_arguments(queue, rung))
-
-    link.declare_exchange(topology.exchange, "topic")
-    for key, queues in topology.bindings.items():
-        for queue in queues:
-            link.bind(queue, topology.exchange, key)
+            found[topology.wait_queue(queue, rung)] = wait_arguments(queue, rung)
+    return found
 
 
 def work_arguments(topology: Topology) -> Arguments:

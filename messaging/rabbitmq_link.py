@@ -49,6 +49,10 @@ ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 406, 530
 _PIKA_ERRORS = (AMQPError, ChannelError, OSError)
 
 
+class OtherArguments(Refused):
+    """A queue or exchange of this name is there, made in another way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Got:
     """A message as it came, and the tag under which this link can settle it."""
@@ -117,6 +121,12 @@ class Link:
         """False once the broker or an error has closed it, as far as we have heard."""
         return bool(self._connection.is_open and self._channel.is_open)
 
+    @property
+    def version(self) -> str:
+        """What the broker says it is."""
+        told = self._connection._impl.server_properties or {}  # noqa: SLF001 - pika hands it on to callbacks only
+        return " ".join(str(told[name]) for name in ("product", "version") if name in told)
+
     def publish(self, exchange: str, key: str, body: bytes, properties: pika.BasicProperties) -> None:
         """Publish and wait for the confirm.
 
@@ -151,10 +161,10 @@ class Link:
         with self._errors():
             self._channel.basic_nack(tag, requeue=True)
 
-    def declare_exchange(self, name: str, kind: str) -> None:
-        """Make a durable exchange, or see that it is there."""
+    def declare_exchange(self, name: str, kind: str, *, make: bool = True) -> None:
+        """Make a durable exchange, or see that it is there; without ``make``, raise `Unroutable` if it is not."""
         with self._errors(name):
-            self._channel.exchange_declare(name, kind, durable=True)
+            self._channel.exchange_declare(name, kind, durable=True, passive=not make)
 
     def declare_queue(self, name: str, arguments: Mapping[str, Any]) -> None:
         """Make a durable queue, or see that it is there with just these arguments."""
@@ -223,7 +233,7 @@ def _spoken(error: Exception, address: Address, name: str = "") -> BrokerError:
     place = f"RabbitMQ at {address.place}"
     match error:
         case UnroutableError():
-            return Unroutable(f"{place} has no queue for this message; start a consumer once, it declares the queues.")
+            return Unroutable(f"{place} has no queue for this message; start 'simcourier worker' once, it makes them.")
         case NackError():
             return Refused(f"{place} has refused the message: a queue is full.")
         case AuthenticationError() | ProbableAuthenticationError() | ProbableAccessDeniedError():
@@ -251,9 +261,9 @@ def _shut_out(place: str, address: Address) -> str:
 def _channel_closed(code: int, text: str, place: str, user: str, name: str) -> BrokerError:
     """The sentence for a channel that the broker has closed, perhaps while ``name`` was declared."""
     if code == NOT_FOUND:
-        return Unroutable(f"{place} has no queues of ours yet; start a consumer once, it declares them ({text}).")
+        return Unroutable(f"{place} has no queues of ours yet; start 'simcourier worker' once, it makes them ({text}).")
     if code == PRECONDITION_FAILED and name:
-        return Refused(
+        return OtherArguments(
             f"{place} has {name} already, made with other arguments. Empty and delete it, or choose another "
             f"SIMCOURIER_BROKER_PREFIX ({text})."
         )

@@ -10,6 +10,9 @@ import getpass
 import socket
 from collections.abc import Mapping
 from difflib import get_close_matches
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -69,6 +72,11 @@ class Settings(BaseModel):
         description="Encrypts the definitions' secrets and signs sessions (32 characters or more). Made on first start "
         "with a SQLite ledger (an owner-readable file); must be set with PostgreSQL.",
     )
+    secret_key_fallbacks: SecretStr | None = Field(
+        default=None,
+        description="Earlier secret keys, separated by commas, that still decrypt; `simcourier backends rotate-key` "
+        "makes them superfluous.",
+    )
     web_host: str = Field(default="127.0.0.1", description="Address that `web` listens on.")
     web_port: int = Field(default=8974, ge=1, le=65535, description="Port of `web`.")
     public_url: str = Field(
@@ -76,10 +84,17 @@ class Settings(BaseModel):
     )
     local_cloud_host: str = Field(default="127.0.0.1", description="Address that `local-cloud` listens on.")
     local_cloud_port: int = Field(
-        default=8976, ge=0, le=65535, description="Port of `local-cloud`; 0 takes a free one."
+        default=8976,
+        ge=0,
+        le=65535,
+        description="Port of `local-cloud`; 0 takes a free one. Links made before lead to the old one.",
     )
     local_cloud_public_url: str = Field(
         default="", description="Address in the links; empty: the one under which the worker uploads."
+    )
+    seafile_server: str = Field(
+        default="",
+        description="Address of the Seafile server, for definitions that name none: `https://seafile.example.org`.",
     )
     concurrency: int = Field(default=1, ge=1, le=64, description="Deliveries a results worker works on at a time.")
     lease_seconds: float = Field(
@@ -103,6 +118,21 @@ class Settings(BaseModel):
     )
     max_wait_days: float = Field(default=14, gt=0, le=365, description="Nothing waits longer than this: then FAILED.")
 
+    keep_recipients_days: int = Field(
+        default=90,
+        ge=0,
+        le=36500,
+        description="Days after which an ended delivery's event and its recipients' addresses are erased; a failed one "
+        "cannot be tried again then. Dead letters that are closed go as well. 0: never.",
+    )
+    keep_deliveries_days: int = Field(
+        default=365,
+        ge=0,
+        le=36500,
+        description="Days after which an ended delivery is reduced to id, digest, publisher, state and times, unless "
+        "its archive is still stored. The admin's history goes as well. 0: never.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +144,7 @@ class Settings(BaseModel):
         values.setdefault("email_url", f"file://{folder}/mail")
         host, port = (values.get(name, cls.model_fields[name].default) for name in ("web_host", "web_port"))
         values.setdefault("public_url", f"http://{host}:{port}")
-        values.setdefault("email_from", f"{_user()}@{socket.gethostname()}")
+        values.setdefault("email_from", _sender())
         return values
 
     @model_validator(mode="after")
@@ -122,12 +152,34 @@ class Settings(BaseModel):
         _expect_scheme("broker_url", self.broker_url, ("sqlite", "amqp", "amqps"))
         _expect_scheme("database_url", self.database_url, ("sqlite", "postgresql", "postgres"))
         _expect_scheme("email_url", self.email_url, ("file", "smtp", "smtp+tls", "smtps"))
+        email = urlsplit(self.email_url.get_secret_value())
+        if email.scheme != "file" and not email.hostname:
+            raise ValueError(f"{PREFIX}EMAIL_URL names no mail server; {email.scheme}://HOST:PORT is expected")
+        _expect_address("email_from", self.email_from)
+        if self.operator_email:
+            _expect_address("operator_email", self.operator_email)
+        _expect_http("public_url", self.public_url)
+        if self.seafile_server:
+            _expect_http("seafile_server", self.seafile_server)
+        if self.local_cloud_public_url:
+            _expect_http("local_cloud_public_url", self.local_cloud_public_url)
+        for root in self.results_roots:
+            if not (root.startswith("/") or "://" in root):
+                raise ValueError(
+                    f"{PREFIX}RESULTS_ROOTS: {root!r} depends on where a process was started; give the whole path, "
+                    "beginning with /"
+                )
         return self
 
     @property
     def topology(self) -> Topology:
         """Names of exchanges and queues."""
         return Topology(prefix=self.broker_prefix)
+
+    @property
+    def site(self) -> dict[str, str]:
+        """Site-wide values for storage plugins, by plugin id and field."""
+        return {"seafile_server": self.seafile_server}
 
     @property
     def embedded_broker(self) -> bool:
@@ -203,11 +255,42 @@ def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None
         raise ValueError(f"{PREFIX}{field.upper()} must begin with one of {', '.join(f'{s}:' for s in schemes)}")
 
 
-def _user() -> str:
+def _expect_address(field: str, text: str) -> None:
+    if not _is_address(text):
+        raise ValueError(
+            f"{PREFIX}{field.upper()}: {text!r} is no email address; NAME@DOMAIN or Some name <NAME@DOMAIN> is expected"
+        )
+
+
+def _is_address(text: str) -> bool:
+    name, address = parseaddr(text)
+    if not all(address.rpartition("@")[::2]) or not (text.isprintable() and address.isascii()):
+        return False
     try:
-        return getpass.getuser()
+        Address(display_name=name, addr_spec=address)
+    except (ValueError, MessageError):
+        return False
+    return True
+
+
+def _expect_http(field: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(
+            f"{PREFIX}{field.upper()}: {url!r} is no address; http://HOST:PORT or https://HOST is expected"
+        )
+
+
+def _sender() -> str:
+    try:
+        address = f"{getpass.getuser()}@{socket.gethostname()}"
     except (OSError, KeyError, ImportError):  # a container's user need not have a name
-        return "simcourier"
+        address = ""
+    return address if _is_address(address) else "simcourier@localhost"
 
 
 def _read(path: Path, variable: str) -> str:

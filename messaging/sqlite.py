@@ -33,7 +33,7 @@ from messaging.engine import (
     Taken,
     Unroutable,
 )
-from messaging.sqlite_files import LifeLine, is_alive, new_life
+from messaging.sqlite_files import LifeLine, is_alive, new_life, refuse_network
 from messaging.sqlite_store import Store, lifelines, prepare
 from messaging.topology import DELIVERY_LIMIT, Topology
 
@@ -72,6 +72,10 @@ class SqliteEngine(Engine):
     def description(self) -> str:
         """Kind and place."""
         return f"embedded broker (SQLite) in {self.path}"
+
+    def reach(self) -> None:
+        """See that the file lies, or would lie, on this machine."""
+        refuse_network(self.path.parent)
 
     def publisher(self) -> Publisher:
         """A new publisher."""
@@ -206,6 +210,15 @@ class SqliteConsumer(Consumer):
         """Put it among the dead letters."""
         marks = {REASON_HEADER: reason, QUEUE_HEADER: taken.queue}
         self._settle(taken, queue=self._topology.dead, headers={**taken.headers, **marks})
+
+    def adopt(self, taken: Taken) -> None:
+        """Write a row."""
+        try:
+            with self._connected().writing() as db:
+                _insert(db, taken.queue, taken.message_id, json.dumps(dict(taken.headers)), taken.body)
+        except BrokerUnavailable:
+            self._drop()
+            raise
 
     def publish(self, message: Outgoing) -> None:
         """Publish."""
@@ -353,8 +366,8 @@ def _publish(db: Connection, topology: Topology, message: Outgoing) -> None:
     ]
     if not queues:
         raise Unroutable(
-            f"The embedded broker has no queue for {message.routing_key!r}; start a consumer once, it declares the "
-            "queues."
+            f"The embedded broker has no queue for {message.routing_key!r}; "
+            "start 'simcourier worker' once, it makes them."
         )
     for queue in queues:
         query = f"SELECT count(*) FROM messages WHERE queue = ? AND {_READY}"  # noqa: S608 - a constant

@@ -102,10 +102,11 @@ class LifeLine:
 
     Args:
         folder: where the consumers of one broker file have theirs.
+        name: of the file, where chance shall not choose one.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.name = uuid.uuid4().hex
+    def __init__(self, folder: Path, name: str = "") -> None:
+        self.name = name or uuid.uuid4().hex
         self._path = folder / self.name
         make_private(self._path)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
@@ -127,8 +128,8 @@ def new_life(folder: Path) -> LifeLine:
         return LifeLine(folder)
 
 
-def is_alive(folder: Path, name: str) -> bool:
-    """Whether the consumer ``name`` still holds its life line. Removes the file of one that does not."""
+def is_alive(folder: Path, name: str, *, clear: bool = True) -> bool:
+    """Whether the consumer ``name`` still holds its life line. ``clear``: remove the file of one that does not."""
     path = folder / name
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -139,7 +140,8 @@ def is_alive(folder: Path, name: str) -> bool:
     except BlockingIOError:
         return True
     else:
-        path.unlink(missing_ok=True)
+        if clear:
+            path.unlink(missing_ok=True)
         return False
     finally:
         os.close(descriptor)

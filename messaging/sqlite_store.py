@@ -18,6 +18,8 @@ from messaging.sqlite_files import SETUP_LOCK, exclusive, make_private, refuse_n
 from messaging.topology import Topology
 
 VERSION: Final = 1
+# Instead of the version: this broker's messages were carried over to another one.
+CLOSED: Final = 1_000_000
 BUSY_SECONDS: Final = 15.0
 
 _SCHEMA: Final = f"""
@@ -46,6 +48,10 @@ PRAGMA user_version = {VERSION};
 _FORBIDDEN: Final = ("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_CANTOPEN")
 
 
+class Closed(BrokerError):
+    """The messages of this broker were carried over to another one."""
+
+
 class Store:
     """A connection to the broker's file. Belongs to the thread that made it.
 
@@ -54,6 +60,7 @@ class Store:
 
     Raises:
         BrokerUnavailable: there is no such file, or it cannot be used.
+        Closed: its messages were carried over to another broker.
         NetworkFolder: it lies on a network file system.
     """
 
@@ -138,6 +145,24 @@ def prepare(path: Path, topology: Topology) -> None:
             store.close()
 
 
+def close_for_good(path: Path) -> bool:
+    """Let nobody publish or consume here any more; False: there are messages, nothing was changed.
+
+    Raises:
+        BrokerError: as `Store`.
+    """
+    store = Store(path)
+    try:
+        with store.writing() as db:
+            (left,) = db.execute("SELECT EXISTS (SELECT 1 FROM messages)").fetchone()
+            if not left:
+                db.execute("DELETE FROM bindings")  # of this, publishers that are connected take notice
+                db.execute(f"PRAGMA user_version = {CLOSED}")
+    finally:
+        store.close()
+    return not left
+
+
 def _create_tables(path: Path, topology: Topology) -> None:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
@@ -178,6 +203,10 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         raise _nobody(path)
+    if version == CLOSED:
+        raise Closed(
+            f"The broker in {path} was carried over to another one; set SIMCOURIER_BROKER_URL to that one's address."
+        )
     if version != VERSION:
         raise BrokerError(f"{path} was written by another version of SimCourier (format {version}); update this one.")
 

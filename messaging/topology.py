@@ -85,6 +85,7 @@ class Topology:
             routes[wake_key(lane)] = (self.lane(lane),)
         routes["link.ready"] = (self.notifications,)
         routes["delivery.failed"] = (self.notifications,)
+        routes["operator.notice"] = (self.notifications,)
         return routes
 
     def rung(self, delay: float) -> float:

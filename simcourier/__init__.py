@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from simcourier._version import __version__
 
 if TYPE_CHECKING:
-    from producer import Producer, Published, publish
+    from producer import Producer, Published, publish, run
 
-__all__ = ["Producer", "Published", "__version__", "publish"]
+__all__ = ["Producer", "Published", "__version__", "publish", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Producer", "Published", "publish"}:
+    if name in {"Producer", "Published", "publish", "run"}:
         return getattr(_ours("producer"), name)
     raise AttributeError(f"module 'simcourier' has no attribute {name!r}")
 

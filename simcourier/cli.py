@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("simcourier.demo:demo", "One sample run, from event to mail, on this machine."),
     "up": ("simcourier.up:up", "Run everything on this machine until Ctrl-C."),
     "publish": ("producer.commands:publish", "Tell that a simulation has ended and where its results lie."),
+    "run": ("producer.runs.commands:run", "Run a simulation, and tell how it has ended."),
     "spool": ("producer.commands:spool", "Events that wait on this machine for the broker."),
     "worker": ("consumer.commands:worker", "Results worker, recorder and sweep."),
     "email-sender": ("consumer.commands:email_sender", "Mail the links."),
@@ -27,6 +28,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "deliveries": ("ledger.commands.deliveries:deliveries", "List and show deliveries; retry and cancel them."),
     "dead": ("ledger.commands.dead:dead", "Messages that were set aside."),
     "backends": ("ledger.commands.backends:backends", "Definitions of storage backends."),
+    "expire": ("consumer.commands:expire", "Remove archives whose keep days are over."),
+    "retention": ("ledger.commands.retention:retention", "What is kept how long."),
+    "carry-over": ("simcourier.carry_over:carry_over", "From the embedded default to RabbitMQ and PostgreSQL."),
+    "health": ("simcourier.health:health", "Does a role on this machine do its work?"),
+    "doctor": ("simcourier.doctor.commands:doctor", "What is missing, and what to do."),
     "schema": ("messaging.commands:schema", "Print the JSON Schemas of the messages."),
 }
 

@@ -25,6 +25,7 @@ import click
 from rich.console import Console
 
 from ledger import make_data_dir, prepare
+from messaging.cli import interruptible
 from messaging.errors import UserError
 from messaging.settings import Settings, load
 from simcourier import installation
@@ -53,7 +54,10 @@ def demo(keep: Path | None) -> None:
     Example:
       simcourier demo
     """
+    interruptible()
     if keep is not None:
+        if keep.is_dir() and any(keep.iterdir()):
+            raise click.UsageError(f"{keep} is not empty; name a new folder, in which the demo's data is kept.")
         _run(keep.absolute())
         return
     with tempfile.TemporaryDirectory(prefix="simcourier-demo-") as folder:
@@ -66,7 +70,7 @@ def _run(folder: Path) -> None:
     results = folder / "results"
     with show.step("Starting worker, email sender and local cloud"):
         make_data_dir(settings.data_dir)
-        prepare(settings)
+        prepare(settings, "demo")
         key = installation.upload_key(settings.data_dir)
         installation.define_local(settings, key)
     environ = installation.environment(settings, os.environ)
@@ -93,7 +97,7 @@ def _run(folder: Path) -> None:
             _ensure_gone(roles)
     show.section(f"Archive {view.archive_name} ({view.archive_size} bytes)", "\n".join(names))
     show.section("Mail", mail)
-    show.section("Link", view.link)
+    show.section("Link (fetched above; its server has stopped with the demo)", view.link)
     show.line("That was the whole way. Next: 'simcourier up' runs it for your own simulations.")
 
 

@@ -11,12 +11,16 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from messaging.cli import engine_of
 from messaging.engine import BrokerError
 from messaging.errors import UserError
 from messaging.settings import Settings, WrongSetting
 from simcourier.roles import Role
+
+if TYPE_CHECKING:
+    from ledger.api import Definition
 
 # To listen on; nobody can connect to them from elsewhere.
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
@@ -55,17 +59,56 @@ def upload_key(folder: Path) -> str:
 
 
 def define_local(settings: Settings, key: str) -> None:
-    """Define the storage backend 'local': this installation's local cloud."""
+    """Define the storage backend 'local' as this installation's local cloud, or bring its address up to date.
+
+    A definition 'local' that an operator made for another server, with another key, is left alone.
+    """
     from ledger.api import define
 
     host = "127.0.0.1" if settings.local_cloud_host in EVERY_ADDRESS else settings.local_cloud_host
-    define(
-        "local",
-        name="Local cloud",
-        token=f"{host}:{settings.local_cloud_port}",
-        config={"key": key},
-        description="The storage server of this installation.",
-    )
+    address = f"{host}:{settings.local_cloud_port}"
+    before = _local()
+    if before is None:
+        define(
+            "local",
+            name="Local cloud",
+            token=address,
+            config={"key": key},
+            description="The storage server of this installation.",
+        )
+    elif before.config_values().get("key") == key and before.token.get_secret_value() != address:
+        define("local", token=address)
+
+
+def with_port(settings: Settings) -> Settings:
+    """The settings with a real port where SIMCOURIER_LOCAL_CLOUD_PORT is 0.
+
+    The last one is taken again if it is free: the links that were made with it go on working.
+    """
+    if settings.local_cloud_port:
+        return settings
+    before = _local()
+    port = before.token.get_secret_value().rpartition(":")[2] if before else ""
+    try:
+        ensure_free(settings.local_cloud_host, int(port), "")
+    except (InUse, ValueError):
+        port = str(free_port(settings.local_cloud_host))
+    return settings.model_copy(update={"local_cloud_port": int(port)})
+
+
+def use_of_cloud(settings: Settings) -> str:
+    """Whether the storage backend 'local' is this installation's local cloud, in words."""
+    before = _local()
+    address = before.token.get_secret_value() if before else ""
+    if address.rpartition(":")[2] == str(settings.local_cloud_port):
+        return "storage backend 'local'"
+    return f"not in use: the storage backend 'local' is at {address}"
+
+
+def _local() -> Definition | None:
+    from ledger.api import definitions
+
+    return next((one for one in definitions() if one.identifier == "local"), None)
 
 
 def require_public_urls(settings: Settings) -> None:
@@ -81,10 +124,10 @@ def require_public_urls(settings: Settings) -> None:
         )
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
@@ -98,6 +141,14 @@ def ensure_free(host: str, port: int, variable: str) -> None:
             raise InUse(
                 f"Nothing can listen on {host}:{port} ({error.strerror}); choose another address with {variable}."
             ) from error
+
+
+def ensure_apart(settings: Settings) -> None:
+    """Raise `WrongSetting` if site and local cloud were to listen on one port."""
+    if settings.web_port == settings.local_cloud_port:
+        raise WrongSetting(
+            f"SIMCOURIER_WEB_PORT and SIMCOURIER_LOCAL_CLOUD_PORT are both {settings.web_port}; give each its own."
+        )
 
 
 def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:

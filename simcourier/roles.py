@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -137,7 +138,7 @@ class Roles:
         log = self._log(role)
         if log.is_file() and log.stat().st_size > LARGEST_LOG:
             log.replace(log.with_suffix(".log.1"))
-        with log.open("ab") as output:
+        with log.open("ab") as output, _uninterrupted():
             role.process = subprocess.Popen(
                 [sys.executable, "-m", "simcourier", *role.arguments],
                 env={**self.environ, VARIABLE: str(self._lifeline[0])},
@@ -161,3 +162,16 @@ class Roles:
 
 def _ending(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits: between the start of a child and the note of it, it would leave one that nobody stops.
+
+    The child, which has a session of its own, inherits that SIGINT is blocked; it is stopped by SIGTERM.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

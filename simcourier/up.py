@@ -38,11 +38,14 @@ def up(ctx: click.Context) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with installation.exclusive(settings.data_dir):
+        installation.ensure_apart(settings)
         installation.ensure_free(settings.web_host, settings.web_port, "SIMCOURIER_WEB_HOST and _PORT")
+        engine_of(settings).reach()
+        prepare(settings, "up")
+        settings = installation.with_port(settings)
         installation.ensure_free(
             settings.local_cloud_host, settings.local_cloud_port, "SIMCOURIER_LOCAL_CLOUD_HOST and _PORT"
         )
-        prepare(settings)
         account = _first_start(settings)
         environ = installation.environment(settings, os.environ)
         with Roles(environ, settings.data_dir / "logs", click.echo, settings.grace_seconds + STOP_SECONDS) as roles:
@@ -57,11 +60,8 @@ def up(ctx: click.Context) -> None:
 def _first_start(settings: Settings) -> str:
     """The definition and the account, where they are missing; returns how to sign in, in words."""
     from ledger.accounts import first_account
-    from ledger.api import definitions
 
-    key = installation.upload_key(settings.data_dir)
-    if not any(one.identifier == "local" for one in definitions()):
-        installation.define_local(settings, key)
+    installation.define_local(settings, installation.upload_key(settings.data_dir))
     return first_account(settings.data_dir / "admin-password")
 
 
@@ -83,7 +83,7 @@ def _tell(settings: Settings, account: str) -> None:
     cloud = settings.local_cloud_public_url or f"http://{settings.local_cloud_host}:{settings.local_cloud_port}"
     click.echo(f"""SimCourier is up.
   site          {settings.public_url}   (account: {account})
-  local cloud   {cloud}   (storage backend 'local')
+  local cloud   {cloud}   ({installation.use_of_cloud(settings)})
   worker        results, recorder and sweep
   email sender  {_mail_place(settings)}
   broker        {broker}
