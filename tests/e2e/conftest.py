@@ -11,6 +11,16 @@ from messaging.topology import Topology
 from tests.support.broker import delete_queues
 from tests.support.installation import Installation
 
+# Between these the engine has no part, so on the second one they are left to --full.
+WITHIN = ("delivery.collecting", "delivery.packaging", "delivery.packed", "delivery.storing", "delivery.linking")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.name.endswith(tuple(f"[grown-{point}]" for point in WITHIN)):
+            item.add_marker(pytest.mark.full)
+
 
 @pytest.fixture(scope="session")
 def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,6 +22,8 @@ WORKER_POINTS = [
     "result.published",
     "result.settled",
 ]
+# Between these the engine has no part: on the second one they are tried with --full only.
+WITHIN = {"delivery.collecting", "delivery.packaging", "delivery.packed", "delivery.storing", "delivery.linking"}
 SENDER_POINTS = ["mail.claimed", "mail.data", "mail.sent", "result.settled"]
 
 

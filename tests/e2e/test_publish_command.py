@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -20,71 +18,9 @@ from typing import Any
 import pytest
 
 from messaging.connect import connect
-from messaging.engine import Engine
 from messaging.messages import Completed, Lane, Results, SimulationCompleted, digest, parse_event
 from messaging.topology import Topology
-from producer.spool import Spool
-
-ROOT = Path(__file__).resolve().parents[2]
-# Installs a hook that kills the process at a named point, then is the command line.
-KILLED_AT = """
-import os, signal, sys
-from messaging import faults
-def hook(name):
-    if name == sys.argv[1]:
-        os.kill(os.getpid(), signal.SIGKILL)
-faults.install(hook)
-from simcourier.cli import main
-main(sys.argv[2:])
-"""
-
-
-class Host:
-    """A simulator host with a data folder, results and, once it is started, a broker."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "data"
-        self.results = folder / "mm1 rho=0.8"
-        self.results.mkdir()
-        self.spool = Spool(self.data / "spool")
-        self.engine: Engine = connect(f"sqlite:///{self.data}/broker.db", Topology())
-        self.environ = {**os.environ, "SIMCOURIER_DATA_DIR": str(self.data)}
-
-    def start_broker(self) -> None:
-        """What a worker does: declare the queues."""
-        with self.engine.consumer(self.engine.topology.queues):
-            pass
-
-    def command(self, *arguments: str, kill_at: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run ``simcourier``."""
-        start = ["-c", KILLED_AT, kill_at] if kill_at else ["-m", "simcourier"]
-        return subprocess.run(
-            [sys.executable, *start, *arguments],
-            cwd=ROOT,
-            env=self.environ | environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    def publish(self, name: str, *more: str, kill_at: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run ``simcourier publish`` for a run called ``name``."""
-        arguments = ["publish", str(self.results), "--to", "anna@example.org", "--backend", "local"]
-        return self.command(*arguments, "--simulation-id", name, *more, kill_at=kill_at, **environ)
-
-    def queued(self, lane: Lane = Lane.SINGLE) -> list[SimulationCompleted]:
-        """Take everything out of a lane."""
-        with self.engine.consumer([self.engine.topology.lane(lane)]) as consumer:
-            events = []
-            while (taken := consumer.take(0)) is not None:
-                events.append(parse_event(taken.body))
-                consumer.ack(taken)
-            return events
-
-    def names(self) -> list[str]:
-        """The runs in the lane of single runs."""
-        return [event.data.simulation_id for event in self.queued()]
+from tests.support.host import ROOT, Host
 
 
 @pytest.fixture
@@ -350,6 +286,28 @@ def test_wait_ends_with_the_reason_of_a_failure(host: Host, site: tuple[str, typ
     assert done.returncode == 1
     assert json.loads(done.stdout)["delivery"]["reason"] == "The account is full."
     assert done.stderr.splitlines()[-1] == "Error: There is no link, the delivery is FAILED: The account is full."
+
+
+def test_wait_is_not_content_with_the_link_of_another_event_under_the_same_id(
+    host: Host, site: tuple[str, type[Api]]
+) -> None:
+    url, api = site
+    host.start_broker()
+    event_id = str(uuid.uuid4())
+    host.publish("run", "--event-id", event_id)
+    (before,) = host.queued()
+    delivered = {"state": "DELIVERED", "stage": "", "reason": "", "link": "http://cloud.example.org/abc"}
+    api.answers = [(200, delivered | {"event_digest": digest(before.to_bytes())})]
+
+    same = host.publish("run", "--event-id", event_id, "--wait", SIMCOURIER_PUBLIC_URL=url)
+    other = host.publish("run", "--event-id", event_id, "--title", "x", "--wait", SIMCOURIER_PUBLIC_URL=url)
+
+    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "http://cloud.example.org/abc")
+    assert other.returncode == 1
+    assert "http://cloud.example.org/abc" not in other.stdout
+    assert other.stderr.splitlines()[-1].startswith(
+        f"Error: There is no link: another event was accepted under the id {event_id} before"
+    )
 
 
 def test_wait_says_that_the_site_cannot_be_reached(host: Host) -> None:

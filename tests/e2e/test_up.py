@@ -94,6 +94,26 @@ def test_up_delivers_tells_where_everything_is_and_stops_cleanly(tmp_path: Path)
     assert processes_of(folder) == []
 
 
+def test_up_on_a_free_port_and_later_on_another_one_keeps_the_storage_backend_local_working(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    env = environ(folder)
+    results = ROOT / "tests" / "data" / "tokenring"
+    arguments = [str(results), "--to", "anna@example.org", "--backend", "local", "--wait", "--json"]
+    links: list[str] = []
+    for port in ("0", env["SIMCOURIER_LOCAL_CLOUD_PORT"]):
+        env["SIMCOURIER_LOCAL_CLOUD_PORT"] = port
+        with running(env):
+            done = subprocess.run(
+                [sys.executable, "-m", "simcourier", "publish", *arguments],
+                cwd=ROOT, env=env, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            links.append(json.loads(done.stdout)["delivery"]["link"])
+            assert unpacked(fetch(links[-1])) == files_below(results)
+
+    assert f":{port}/" in links[1]
+    assert f":{port}/" not in links[0]
+
+
 def test_a_role_that_is_killed_is_started_again(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with running(environ(folder)) as (process, _):
@@ -133,6 +153,17 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "SIMCOURIER_LOCAL_CLOUD_HOST" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_demo_keeps_its_data_in_a_new_folder_only(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    done = subprocess.run(
+        [sys.executable, "-m", "simcourier", "demo", "--keep", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert "name a new folder" in done.stderr
 
 
 def test_the_demo_shows_the_whole_way_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,8 @@ from django.core.management import call_command
 from django.db import connections
 
 from messaging.cli import engine_of
-from messaging.engine import BrokerError
+from messaging.connect import connect
+from messaging.engine import BrokerError, Outgoing
 from messaging.settings import Settings, load
 from producer import publish
 from tests.support.ledger import SECRET, migrated_copy, use_database
@@ -113,13 +115,14 @@ class Installation:
         assert not check or done.returncode == 0, done.stderr
         return done
 
-    def start(self, *arguments: str, dies_at: str | None = None) -> subprocess.Popen[bytes]:
-        """Start a role; with ``dies_at`` it is killed there."""
+    def start(self, *arguments: str, dies_at: str | None = None, without_root: bool = False) -> subprocess.Popen[bytes]:
+        """Start a role; with ``dies_at`` it is killed there, ``without_root`` it may not read everybody's files."""
         module = ["tests.support.dies", dies_at] if dies_at else ["simcourier"]
+        bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if without_root and os.geteuid() == 0 else []
         self._logs += 1
         with (self.folder / f"{self._logs:02}-{arguments[0]}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *module, *arguments],
+                [*bare, sys.executable, "-m", *module, *arguments],
                 cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self.processes.append(process)
@@ -159,9 +162,16 @@ class Installation:
     def publish(self, results: Path, **details: Any) -> str:
         """Publish as a simulator does; the event's id."""
         to = details.pop("to", "anna@example.org")
-        published = publish(results, to=to, backend="local", settings=self.settings, **details)
+        backend = details.pop("backend", "local")
+        published = publish(results, to=to, backend=backend, settings=self.settings, **details)
         assert published.state == "sent", published.reason
         return str(published.event_id)
+
+    def send(self, body: bytes, largest: int = 1024 * 1024) -> None:
+        """Publish a body as a client does that knows nothing of our rules."""
+        topology = replace(self.settings.topology, max_bytes=largest)
+        with connect(self.settings.broker_url.get_secret_value(), topology).publisher() as publisher:
+            publisher.publish(Outgoing("simulation.completed.single", body, "somebody's"))
 
     def where(self, event_id: str) -> dict[str, Any] | None:
         """What the ledger knows of a delivery."""

@@ -20,6 +20,7 @@ from tests.support.scratch import Scratch, wait_until
 KEY = "upload-key-canary-5f2c"
 COMMAND = [sys.executable, "-c", "from local_cloud.commands import main; main(prog_name='local-cloud')"]
 LOG = "server.log"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 MIB = 1024 * 1024
 CONTENT = bytes(range(256)) * 40
 
@@ -124,15 +125,24 @@ class LocalCloud:
         params = {"key": key} | arguments.pop("params", {})
         return self.call("PUT", "files", params=params, data=content, **arguments)
 
-    def link(self, key: str, expires: str | None = None) -> str:
-        """The address of an uploaded file."""
-        answer = self.call("POST", "links", params={"key": key}, json={"expires": expires})
+    def link(self, key: str, expires: str | None = None, **more: str | None) -> str:
+        """The address of an uploaded file; ``more`` is its title or password."""
+        answer = self.call("POST", "links", params={"key": key}, json={"expires": expires, **more})
         assert answer.status_code == 200, answer.text
         return str(answer.json()["url"])
 
     def get(self, url: str, **headers: str) -> requests.Response:
         """Download as a recipient does, without the key."""
         return self.http.get(url, headers=headers, timeout=60)
+
+    def browse(self, url: str, **headers: str) -> requests.Response:
+        """Follow a link as a browser does."""
+        return self.get(url, Accept=BROWSER, **headers)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Lines of its log."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
 
     def fetch(self, url: str) -> bytes | None:
         """The bytes behind a link; None: there is nothing (any more)."""

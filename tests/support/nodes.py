@@ -28,12 +28,15 @@ class RabbitNode:
 
     Args:
         config: lines of ``rabbitmq.conf``.
+        login: user and password, where the configuration makes others than ``guest``.
+        vhost: likewise.
 
     Raises:
         MissingBinary: RabbitMQ is not installed.
     """
 
-    def __init__(self, config: str = "") -> None:
+    def __init__(self, config: str = "", *, login: str = "guest:guest", vhost: str = "") -> None:
+        self._login, self._vhost = login, vhost
         self._server = _require("rabbitmq-server", "RabbitMQ", "/usr/lib/rabbitmq/bin")
         self._ctl = _require("rabbitmqctl", "RabbitMQ", "/usr/lib/rabbitmq/bin")
         self._epmd = _require("epmd", "Erlang", "/usr/lib/erlang/erts-*/bin")
@@ -68,8 +71,8 @@ class RabbitNode:
 
     @property
     def url(self) -> str:
-        """Address of the node for its user ``guest``."""
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        """Address of the node for its user."""
+        return f"amqp://{self._login}@127.0.0.1:{self.port}/{self._vhost}"
 
     @property
     def pid(self) -> int:

@@ -35,6 +35,9 @@ class ScriptedEngine(Engine):
         """What a broker does to those that lie idle for too long."""
         self.generation += 1
 
+    def reach(self) -> None:
+        raise NotImplementedError
+
     def publisher(self) -> Publisher:
         return _Publisher(self)
 

@@ -109,6 +109,7 @@ def test_every_command_that_a_page_shows_exists_with_its_options(line: str, word
         found = command.get_command(click.Context(command), rest.pop(0))
         assert found is not None, line
         command = found
+    rest = rest[: rest.index("--")] if "--" in rest else rest  # behind it stands somebody else's command
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     asked = {word.partition("=")[0] for word in rest if word.startswith("--")}
 

@@ -11,6 +11,7 @@ from consumer.loop import Ack, Later, Loop, Result
 from consumer.stop import Stop
 from messaging.engine import BrokerUnavailable, Consumer, Engine, Outgoing, Publisher, QueueDepth, Taken
 from messaging.topology import Topology
+from tests.support.scratch import wait_until
 
 TOLD = Outgoing("link.ready", b"{}", "told")
 
@@ -31,6 +32,9 @@ class Broker(Engine, Consumer):
     @property
     def description(self) -> str:
         return "a broker of this test"
+
+    def reach(self) -> None:
+        pass
 
     def publisher(self) -> Publisher:
         return self
@@ -80,6 +84,9 @@ class Broker(Engine, Consumer):
     def bury(self, taken: Taken, reason: str) -> None:
         del reason
         self._settled(f"bury {taken.message_id}")
+
+    def adopt(self, taken: Taken) -> None:
+        self.done.append(f"adopt {taken.message_id}")
 
     def close(self) -> None:
         self.done.append("close")
@@ -145,3 +152,28 @@ def test_no_more_messages_are_held_than_there_are_slots() -> None:
     run(broker, lambda _: Result(Later(1)), until=lambda: len(broker.done) == 20, concurrency=3)
 
     assert broker.most <= 3
+
+
+def test_a_loop_shows_signs_of_life_while_it_serves_its_broker_and_only_then() -> None:
+    class Away(Broker):
+        away = True
+
+        def take(self, timeout: float) -> Taken | None:
+            if self.away:
+                self.done.append("away")
+                raise BrokerUnavailable("away")
+            return super().take(timeout)
+
+    broker = Away(0)
+    beats: list[bool] = []
+    stop = Stop(grace=0.1)
+    loop = Loop("test", broker, ["q"], lambda _: Result(Ack()), stop, alive=lambda: beats.append(broker.away))
+    thread = threading.Thread(target=loop.run, daemon=True)
+    thread.start()
+    wait_until(lambda: broker.done.count("away") == 2, "it was asked twice")
+    broker.away = False
+    wait_until(lambda: bool(beats), "it shows signs of life")
+    stop.request()
+    thread.join(10)
+
+    assert not any(beats)

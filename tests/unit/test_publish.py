@@ -117,6 +117,15 @@ def test_an_event_arrives_as_it_was_said(producer: Producer, broker: ScriptedEng
     assert producer.spool.entries() == []
 
 
+@pytest.mark.parametrize("address", ["anna@example.org", "anna.b+sim@xn--exmple-cua.org", "o'hara_1@localhost"])
+def test_an_address_that_mail_servers_take_is_taken(
+    producer: Producer, broker: ScriptedEngine, results: Path, address: str
+) -> None:
+    send(producer, results, to=address)
+
+    assert last(broker).data.recipients == (address,)
+
+
 @pytest.mark.parametrize("name", ["plain", "a b#c?d%41", "Prüfung 100%", "x=1,y=$z;(1)", os.fsdecode(b"caf\xe9")])
 def test_a_path_becomes_a_url_that_leads_back_to_the_folder(
     producer: Producer, broker: ScriptedEngine, tmp_path: Path, name: str
@@ -154,11 +163,13 @@ def test_two_dots_are_resolved_as_the_file_system_does(
     assert last(broker).data.results.location == (tmp_path / "far" / "results").as_uri()
 
 
-def test_a_url_is_passed_on_unchanged_and_names_the_run(producer: Producer, broker: ScriptedEngine) -> None:
-    send(producer, "s3://bucket/studies/run%207/")
+def test_a_url_is_passed_on_unchanged_and_names_the_run(
+    producer: Producer, broker: ScriptedEngine, results: Path
+) -> None:
+    send(producer, f"{results.as_uri()}/")
 
-    assert last(broker).data.results.location == "s3://bucket/studies/run%207/"
-    assert last(broker).data.simulation_id == "run 7"
+    assert last(broker).data.results.location == f"{results.as_uri()}/"
+    assert last(broker).data.simulation_id == "run 1"
 
 
 def test_a_file_url_of_another_host_is_not_looked_at(producer: Producer) -> None:
@@ -171,11 +182,20 @@ def test_a_file_url_of_another_host_is_not_looked_at(producer: Producer) -> None
         ("to", {"to": "anna"}, "'anna' is no email address"),
         ("to", {"to": ["ben@example.org", "Anna <anna@example.org>"]}, "is no email address"),
         ("to", {"to": []}, "at least one"),
+        ("to", {"to": "üñ@exämple.org"}, "'üñ@exämple.org' is no email address"),
+        ("to", {"to": "anna@exämple.org"}, "is no email address"),
+        ("to", {"to": "anna.@example.org"}, "is no email address"),
+        ("to", {"to": "a..b@example.org"}, "is no email address"),
+        ("to", {"to": "anna@example..org"}, "is no email address"),
+        ("to", {"to": "anna@-example.org"}, "is no email address"),
+        ("to", {"to": "anna@example.org\n"}, "is no email address"),
+        ("to", {"to": f"{'a' * 65}@example.org"}, "is no email address"),
+        ("to", {"to": f"a@{'b.' * 130}org"}, "longer than an email address can be"),
         ("outcome", {"outcome": "done"}, "succeeded, failed, aborted"),
-        ("backend", {"backend": " "}, "at least 1 character"),
+        ("backend", {"backend": " "}, "is no identifier"),
         ("title", {"title": "two\nlines"}, "one line"),
         ("simulation_id", {"simulation_id": ""}, "at least 1 character"),
-        ("fallback_backends", {"fallback_backends": [""]}, "at least 1 character"),
+        ("fallback_backends", {"fallback_backends": [""]}, "is no identifier"),
         ("started", {"started": datetime(2026, 1, 1)}, "timezone"),  # noqa: DTZ001
         ("campaign", {"campaign": ""}, "at least 1 character"),
         ("campaign_runs", {"campaign": "c", "campaign_runs": 0}, "greater than or equal to 1"),
@@ -210,6 +230,7 @@ def test_a_wrong_argument_is_named_and_nothing_is_spooled(
         ("", "name the folder"),
         ("s3://key:secret@bucket/run", "password"),
         ("http://[broken/run", "cannot be read"),
+        ("s3://bucket/run", "workers read folders only"),
         ("a\0b", "cannot be looked at|does not exist"),
     ],
 )
@@ -398,6 +419,9 @@ def test_the_example_event_of_the_documentation_is_a_valid_event() -> None:
     assert len(body) < Topology().max_bytes
 
 
+UNKNOWN = (404, b'{"error": "This delivery is not known (yet)."}')
+
+
 class Site:
     """Answers as the JSON API does, one prepared answer after the other."""
 
@@ -422,7 +446,7 @@ def follow(site: Site, clock: Clock | None = None) -> tuple[dict[str, Any], list
         clock.now += seconds
 
     event_id = uuid.UUID(int=7)
-    answer = wait_for_link("http://site/", event_id, lines.append, fetch=site, sleep=sleep, clock=clock)
+    answer = wait_for_link("http://site/", event_id, lines.append, digest="d", fetch=site, sleep=sleep, clock=clock)
     assert set(site.asked) == {f"http://site/api/deliveries/{event_id}"}
     return answer, lines
 
@@ -432,7 +456,14 @@ def test_waiting_tells_each_change_once_and_ends_with_the_link() -> None:
     delivered = {"state": "DELIVERED", "stage": "", "reason": "", "link": "http://cloud/x"}
 
     answer, lines = follow(
-        Site((404, b""), (404, b""), (200, working), OSError("restarting"), (200, working), (200, delivered))
+        Site(
+            (404, b'{"error": "not known"}'),
+            (404, b'{"error": "not known"}'),
+            (200, working),
+            OSError("restarting"),
+            (200, working),
+            (200, delivered),
+        )
     )
 
     assert (answer["link"], answer["problem"]) == ("http://cloud/x", "")
@@ -465,7 +496,7 @@ def test_a_site_that_cannot_be_asked_ends_the_waiting_with_a_sentence(first: Any
 def test_a_site_that_stays_away_ends_the_waiting() -> None:
     clock = Clock()
 
-    answer, _ = follow(Site((404, b""), *[OSError("gone")] * 100), clock)
+    answer, _ = follow(Site(UNKNOWN, *[OSError("gone")] * 100), clock)
 
     assert "(gone)" in answer["problem"]
     assert 60 < clock.now - 1000 < 70

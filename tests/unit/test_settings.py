@@ -139,6 +139,40 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable_and_not_shown(vari
     assert SECRET not in text
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [
+        ("SIMCOURIER_EMAIL_FROM", "nobody", "NAME@DOMAIN"),
+        ("SIMCOURIER_EMAIL_FROM", "root@", "NAME@DOMAIN"),
+        ("SIMCOURIER_EMAIL_FROM", "a@example.org\nBcc: b@example.org", "NAME@DOMAIN"),
+        ("SIMCOURIER_OPERATOR_EMAIL", "the operator", "NAME@DOMAIN"),
+        ("SIMCOURIER_PUBLIC_URL", "results.example.org", "https://HOST"),
+        ("SIMCOURIER_PUBLIC_URL", "http://", "https://HOST"),
+        ("SIMCOURIER_LOCAL_CLOUD_PUBLIC_URL", "ftp://example.org", "https://HOST"),
+        ("SIMCOURIER_EMAIL_URL", "smtp://", "smtp://HOST:PORT"),
+        ("SIMCOURIER_RESULTS_ROOTS", "/srv,results", "beginning with /"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_expected(variable: str, value: str, hint: str) -> None:
+    text = refusal({variable: value})
+
+    assert text.startswith(variable)
+    assert hint in text
+    assert len(text.splitlines()) == 1
+
+
+def test_a_sender_may_have_a_name() -> None:
+    settings = load({"SIMCOURIER_EMAIL_FROM": "The results <results@example.org>"})
+
+    assert settings.email_from == "The results <results@example.org>"
+
+
+def test_the_default_sender_is_an_address_whatever_the_user_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "GROUP\\anna bell")
+
+    assert load({}).email_from == "simcourier@localhost"
+
+
 @pytest.mark.parametrize("field", SECRETS)
 def test_a_secret_shows_neither_in_repr_nor_in_str(field: str) -> None:
     scheme = {"broker_url": "amqp", "database_url": "postgresql", "email_url": "smtp"}.get(field, "key")

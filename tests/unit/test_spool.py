@@ -175,6 +175,17 @@ def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(spool: Spool, monk
     assert list(spool.folder.glob(".*.tmp")) == []
 
 
+def test_what_is_made_for_the_spool_is_closed_to_others(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        Spool(tmp_path / "home" / "data" / "spool").put(event())
+    finally:
+        os.umask(before)
+
+    modes = [stat.S_IMODE((tmp_path / "home" / name).stat().st_mode) for name in ("data/spool", "data", ".")]
+    assert modes == [0o700, 0o700, 0o755]
+
+
 def test_a_spool_whose_folder_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 

@@ -29,6 +29,7 @@ from messaging.engine import (
 from messaging.messages import Lane
 from messaging.sqlite import SqliteEngine
 from messaging.sqlite_files import LifeLine, NetworkFolder, is_alive, new_life, refuse_network
+from messaging.sqlite_store import Closed, close_for_good
 from messaging.topology import Topology
 from tests.support.broker import fresh_topology, outgoing
 
@@ -344,3 +345,24 @@ def test_a_second_consumer_of_a_process_leaves_the_locks_of_the_first_alone(tmp_
             assert second.take(0) is None
 
             assert held() >= before > 0
+
+
+def test_a_broker_that_was_carried_over_refuses_publishers_and_consumers(tmp_path: Path) -> None:
+    engine = SqliteEngine(f"sqlite:///{tmp_path}/broker.db", TOPOLOGY)
+    engine.consumer([QUEUE]).close()
+    with engine.publisher() as connected:
+        connected.publish(outgoing("m"))
+        assert not close_for_good(engine.path)
+        with engine.consumer([QUEUE]) as consumer:
+            taken = consumer.take(1)
+            assert taken is not None
+            consumer.ack(taken)
+
+        assert close_for_good(engine.path)
+
+        with pytest.raises(BrokerError):
+            connected.publish(outgoing("m"))
+    with engine.publisher() as publisher, pytest.raises(Closed, match="set SIMCOURIER_BROKER_URL"):
+        publisher.publish(outgoing("m"))
+    with pytest.raises(Closed):
+        engine.consumer([QUEUE])
