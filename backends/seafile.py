@@ -79,20 +79,29 @@ class Config(BaseModel):
     @field_validator("server", "fileserver")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
-        url = (value or "").strip().rstrip("/")
-        if not url:
-            return None
-        if "://" not in url:
-            url = f"https://{url}"
-        try:
-            parts = urlsplit(url)
-            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-            good &= not (parts.username or parts.password or parts.query or parts.fragment)
-        except ValueError:
-            good = False
-        if not good:
-            raise ValueError("the server's address is expected, e.g. https://seafile.example.org")
-        return url
+        return server_address(value or "")
+
+
+def server_address(text: str) -> str | None:
+    """A server's address with its scheme, without a slash at its end; None: nothing but spaces.
+
+    Raises:
+        ValueError: it is none.
+    """
+    url = text.strip().rstrip("/")
+    if not url:
+        return None
+    if "://" not in url:
+        url = f"https://{url}"
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        good &= not (parts.username or parts.password or parts.query or parts.fragment)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("the server's address is expected, e.g. https://seafile.example.org")
+    return url
 
 
 class Seafile(Backend[Config]):

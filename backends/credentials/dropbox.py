@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from backends.credentials.common import packages_of_a_worker
+
 # What the plugin needs, and nothing else.
 SCOPES = ["account_info.read", "files.content.write", "files.metadata.read", "sharing.read", "sharing.write"]
 TIMEOUT = (30.0, 60.0)
@@ -28,13 +30,8 @@ def main(app_key: str | None) -> None:
       (umask 077; dropbox-authorize --app-key 6l0yfzz4pwimdn8 > dropbox.json)
       simcourier backends add dropbox --config-file dropbox.json
     """
-    try:
+    with packages_of_a_worker("dropbox-authorize"):
         from dropbox import DropboxOAuth2FlowNoRedirect
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"'dropbox-authorize' needs the Python package {error.name}; "
-            "install it with: pip install 'simcourier[worker]'"
-        ) from error
     key = _word("app key", app_key or click.prompt("App key", err=True))
     asked = click.prompt("App secret (may be empty)", hide_input=True, default="", show_default=False, err=True)
     secret = _word("app secret", asked) if asked.strip() else ""
