@@ -7,19 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.s3 import EXAMPLE, installed_example
+
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "examples" / "plugins" / "simcourier-s3"
 
 
 def test_the_example_plugin_is_found_by_its_entry_point_and_passes_the_contract_suite(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--target", str(tmp_path / "site"), str(EXAMPLE)], check=True)
+    site = installed_example(tmp_path / "site")
 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--show-capture=no", f"--rootdir={EXAMPLE}",
          str(EXAMPLE / "tests")],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"},
+        env=os.environ | {"PYTHONPATH": f"{site}:{ROOT}"},
         capture_output=True,
         text=True,
         check=False,

@@ -15,6 +15,7 @@ from tests.standins.dropbox.client import DropboxStandin
 from tests.standins.seafile.client import SeafileStandin
 from tests.support.broker import delete_queues
 from tests.support.installation import Installation, files_below, link_in, unpacked
+from tests.support.s3 import environment, installed_example, s3_server
 from tests.support.scratch import wait_until
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgresql]
@@ -79,6 +80,18 @@ def test_through_seafile(grown: Installation, results: Path, tmp_path: Path) -> 
         deliver(grown, "seafile", results, fetch)
 
         assert len(standin.state()["files"]) == 1
+
+
+def test_through_a_plugin_from_outside(grown: Installation, results: Path, tmp_path: Path) -> None:
+    grown.environ |= environment(installed_example(tmp_path / "site"))
+    with s3_server() as config:
+        define(grown, "s3", config, tmp_path)
+
+        def fetch(url: str) -> bytes:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return bytes(answer.read())
+
+        deliver(grown, "s3", results, fetch)
 
 
 def test_a_token_that_is_revoked_waits_for_the_operator_who_is_mailed_once(
