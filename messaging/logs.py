@@ -58,4 +58,5 @@ def configure(role: str, *, level: str = "INFO") -> None:
     root.setLevel(level)
     # pika tells every step of a connection at INFO, and at ERROR what its caller handles and tells better.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    for chatty in ("dropbox", "urllib3"):  # a line for each request
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ A node is private to one pytest process (with ``-n 2`` there are two), started w
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -32,6 +33,10 @@ def pytest_configure() -> None:
     pytest.register_assert_rewrite("backends.suite")
     for name in [name for name in os.environ if name.startswith("SIMCOURIER_") and not name.startswith(TEST_PREFIX)]:
         del os.environ[name]
+    # Who starts the tests in the background, or by nohup, has signals ignored, and what we start would inherit that.
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ from messaging.rabbitmq_link import Address, Link
 from messaging.topology import Topology
 from tests.support.broker import delete_queues, outgoing
 from tests.support.nodes import RabbitNode
+from tests.support.scratch import wait_until
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -174,6 +175,7 @@ def test_an_idle_publisher_whose_connection_was_closed_connects_anew(
     with engine.consumer([queue]) as consumer, engine.publisher() as publisher:
         publisher.publish(outgoing("first"))
         rabbit_node.ctl("close_all_connections", "test")
+        wait_until(lambda: "running" not in rabbit_node.ctl("list_connections", "state"), "all are told to close")
         publisher.publish(outgoing("second"))
         with pytest.raises(BrokerUnavailable):
             consumer.take(0.1)

@@ -1,0 +1,144 @@
+"""An operator defines storage backends in the admin, in a browser, and presses "Check"."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from selenium.webdriver.common.by import By
+
+from tests.standins.dropbox.client import DropboxStandin
+from tests.standins.seafile.client import SeafileStandin
+from tests.support.browser import browser, field, press, text
+from tests.support.installation import KEY, Installation
+from tests.support.scratch import free_ports, wait_until
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+PASSWORD = "a password of the tests"
+SCREENSHOTS = os.environ.get("SIMCOURIER_TEST_SCREENSHOTS")
+STEPS = ("sign in", "store", "link", "fetch", "delete")
+
+
+class Admin:
+    """The admin as an operator sees it."""
+
+    def __init__(self, page: WebDriver, address: str) -> None:
+        self.page = page
+        self._address = address
+
+    def sign_in(self) -> None:
+        self.page.get(f"{self._address}/admin/")
+        field(self.page, "username").send_keys("admin")
+        field(self.page, "password").send_keys(PASSWORD)
+        press(self.page, self.page.find_element(By.CSS_SELECTOR, "[type=submit]"))
+        assert "Storage backends" in text(self.page, "#content")
+
+    def add(self, identifier: str, *, token: str = "", config: object = None) -> None:
+        """Fill in the form and save it; the definition's page follows, or the form with what is wrong."""
+        self.page.get(f"{self._address}/admin/simcourier/storagebackend/add/")
+        field(self.page, "storage_backend").send_keys(f"Results in {identifier}")
+        field(self.page, "storage_backend_id").send_keys(identifier)
+        field(self.page, "storage_backend_token").send_keys(token)
+        if config is not None:
+            field(self.page, "storage_backend_config").clear()
+            field(self.page, "storage_backend_config").send_keys(json.dumps(config))
+        press(self.page, field(self.page, "_continue"))
+
+    def check(self) -> list[str]:
+        """Press the button; what the page says."""
+        press(self.page, self.page.find_element(By.CSS_SELECTOR, ".check-backend"))
+        return [one.text for one in self.page.find_elements(By.CSS_SELECTOR, ".messagelist li")]
+
+    def wrong_fields(self) -> dict[str, str]:
+        """What the form says of each field that it does not take."""
+        rows = self.page.find_elements(By.CSS_SELECTOR, ".form-row:has(.errorlist)")
+        return {str(row.get_attribute("class")).split("field-")[1].split()[0]: row.text for row in rows}
+
+    def keep_screenshot(self, name: str) -> None:
+        if SCREENSHOTS:
+            self.page.save_screenshot(str(Path(SCREENSHOTS) / f"{name}.png"))
+
+
+@pytest.fixture
+def one(tmp_path: Path, ledger_template: Path) -> Iterator[Installation]:
+    with Installation(tmp_path / "data", template=ledger_template, web_port=str(free_ports(1)[0])) as one:
+        yield one
+
+
+@pytest.fixture
+def services(tmp_path: Path, one: Installation) -> Iterator[tuple[DropboxStandin, SeafileStandin]]:
+    with DropboxStandin(tmp_path / "dropbox") as dropbox, SeafileStandin(tmp_path / "seafile") as seafile:
+        one.environ |= dropbox.environment
+        one.environ["SIMCOURIER_SEAFILE_SERVER"] = seafile.server
+        yield dropbox, seafile
+
+
+@pytest.fixture
+def admin(one: Installation, services: object, tmp_path: Path) -> Iterator[Admin]:
+    del services
+    from ledger.models import StorageBackend
+
+    StorageBackend.objects.all().delete()
+    one.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+    one.simcourier("manage", "createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.org")
+    one.start_cloud()
+    one.start("web")
+    address = f"http://127.0.0.1:{one.environ['SIMCOURIER_WEB_PORT']}"
+    wait_until(lambda: one.simcourier("health", "web", check=False).returncode == 0, "web answers")
+    with browser(tmp_path / "browser") as page:
+        admin = Admin(page, address)
+        admin.sign_in()
+        yield admin
+
+
+def test_each_of_the_three_services_is_defined_and_checked(
+    admin: Admin, one: Installation, services: tuple[DropboxStandin, SeafileStandin]
+) -> None:
+    dropbox, seafile = services
+    definitions: dict[str, dict[str, object]] = {
+        "dropbox": {"config": dropbox.config},
+        "seafile": {"config": seafile.config},
+        "local": {"token": f"127.0.0.1:{one.cloud_port}", "config": {"key": KEY}},
+    }
+    for identifier, secrets in definitions.items():
+        admin.add(identifier, **secrets)  # type: ignore[arg-type] # a token, a config
+        assert "was added successfully" in text(admin.page, ".messagelist"), admin.wrong_fields()
+        source = admin.page.page_source
+        assert not [word for word in secrets.get("config", {}).values() if word in source]  # type: ignore[attr-defined]
+
+        told = admin.check()
+
+        admin.keep_screenshot(f"checked-{identifier}")
+        assert [line.partition(": ")[0] for line in told] == [f"Results in {identifier}, {step}" for step in STEPS]
+    assert dropbox.state()["files"] == seafile.state()["files"] == {}
+
+
+def test_a_definition_that_is_wrong_is_refused_with_the_field_named(admin: Admin) -> None:
+    for identifier, token, config, wrong, said in (
+        ("dropbox", "", {"app_key": "a"}, "storage_backend_config", "refresh_token"),
+        ("seafile", "", {"token": "a1", "repoid": "my library"}, "storage_backend_config", "repoid"),
+        ("local", "no address!", None, "storage_backend_token", "10.10.160.10:8976"),
+        ("dropbux", "", None, "storage_backend_id", "dropbux"),
+    ):
+        admin.add(identifier, token=token, config=config)
+
+        admin.keep_screenshot(f"refused-{identifier}")
+        found = admin.wrong_fields()
+        assert list(found) == [wrong]
+        assert said in found[wrong]
+
+
+def test_a_check_that_fails_says_at_which_step(admin: Admin, services: tuple[DropboxStandin, SeafileStandin]) -> None:
+    _, seafile = services
+    admin.add("seafile", config=seafile.config | {"token": "0" * 40})
+
+    told = admin.check()
+
+    admin.keep_screenshot("check-failed")
+    assert any("does not accept the token" in line for line in told), told
