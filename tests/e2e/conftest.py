@@ -11,14 +11,15 @@ from messaging.topology import Topology
 from tests.support.broker import delete_queues
 from tests.support.installation import Installation
 
-# Between these the engine has no part, so on the second one they are left to --full.
+# Where the engine has little part, the second one is left to --full: within a delivery, and while a mail is sent.
 WITHIN = ("delivery.collecting", "delivery.packaging", "delivery.packed", "delivery.storing", "delivery.linking")
+SENDER = ("mail.claimed", "mail.data")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.name.endswith(tuple(f"[grown-{point}]" for point in WITHIN)):
+        if item.name.endswith(tuple(f"[grown-{point}]" for point in WITHIN + SENDER)):
             item.add_marker(pytest.mark.full)
 
 

@@ -19,7 +19,9 @@ from tests.support.scratch import free_ports, wait_until
 NEWER = "tests.support.newer"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+@pytest.fixture(
+    params=[pytest.param("sqlite", marks=pytest.mark.full), pytest.param("postgresql", marks=pytest.mark.postgresql)]
+)
 def env(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """Settings with an empty database, once per kind."""
     settings = {"data_dir": tmp_path / "data", "secret_key": SECRET, "web_port": free_ports(1)[0], "grace_seconds": 1}
