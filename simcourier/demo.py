@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from ledger import make_data_dir, prepare
 from messaging.cli import interruptible
@@ -102,30 +101,32 @@ def _run(folder: Path) -> None:
 
 
 class Show:
-    """Shows steps as they happen: with a spinner on a terminal, as plain lines elsewhere."""
+    """Shows steps as they happen; on a terminal a step is there already while it lasts."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
         self._start = time.monotonic()
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """A step; its line appears when it has happened, on a terminal already while it does."""
-        if self._console.is_terminal:
-            with self._console.status(text):
-                yield
-        else:
+        """A step; its line with the time appears when it has happened."""
+        if not sys.stdout.isatty():
             yield
+        else:
+            click.echo(f"{'...':>8}  {text}", nl=False)
+            try:
+                yield
+            finally:
+                click.echo(f"\r{' ' * (len(text) + 10)}\r", nl=False)
         self.line(text)
 
     def line(self, text: str) -> None:
         """A line with the seconds since the start."""
-        self._console.print(f"{time.monotonic() - self._start:6.1f} s  {text}", markup=False)
+        click.echo(f"{time.monotonic() - self._start:6.1f} s  {text}")
 
     def section(self, title: str, text: str) -> None:
         """Text under a title."""
-        self._console.print(f"\n--- {title}", style="bold", markup=False)
-        self._console.print(text, markup=False)
+        click.secho(f"\n--- {title}", bold=True)
+        click.echo(text)
 
 
 def _settings(folder: Path) -> Settings:

@@ -39,7 +39,7 @@ ALLOWED_AT_ONCE_TO_THE_FACE = {
     "simcourier.plugins": ("backends.contract", "backends.errors"),
 }
 # Third-party packages that a simulator host lacks.
-HEAVY = ("django", "requests", "aiohttp", "jinja2", "cryptography", "psycopg", "rich", "gunicorn", "dropbox")
+HEAVY = ("django", "requests", "aiohttp", "jinja2", "cryptography", "psycopg", "gunicorn", "dropbox")
 
 
 def modules(folder: str) -> list[Path]:
