@@ -4,127 +4,215 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import sys
 from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import structlog
-from aiohttp import web
 
 from local_cloud import logs
-from local_cloud.server import UPLOADS, make_app
+from local_cloud.access import Access
+from local_cloud.clients import LOOPBACK, Clients, Network
+from local_cloud.key_commands import keys
+from local_cloud.keys import Keys, Unreadable, from_settings
+from local_cloud.limits import Limits
+from local_cloud.options import joined, networks, size, web_address
+from local_cloud.server import make_app
+from local_cloud.serving import Listening, Tls, allow_many_files, serve
 from local_cloud.storage import Storage
+from local_cloud.sweep import sweeping
+from local_cloud.uploads import Uploads
 
 log = structlog.get_logger()
 
-KEY = "SIMCOURIER_LOCAL_CLOUD_KEY"
-KEY_FILE = "SIMCOURIER_LOCAL_CLOUD_KEY_FILE"
-GRACE_SECONDS = 20.0  # for uploads that are on their way when the server is stopped
-CLOSE_SECONDS = 3.0  # for downloads, which can go on elsewhere
+PREFIX = "SIMCOURIER_LOCAL_CLOUD"
+KEY = f"{PREFIX}_KEY"
+KEY_FILE = f"{PREFIX}_KEY_FILE"
+FILE = click.Path(path_type=Path)
 
 
-def _web_address(_: click.Context, __: click.Parameter, value: str) -> str:
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        parts = urlsplit("")
-    if value and not (parts.scheme in {"http", "https"} and parts.netloc):
-        raise click.BadParameter("an address with http:// or https:// is expected, e.g. https://files.example.org")
-    return value
-
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--host", envvar="SIMCOURIER_LOCAL_CLOUD_HOST", default="127.0.0.1", show_default=True)
-@click.option("--port", envvar="SIMCOURIER_LOCAL_CLOUD_PORT", type=click.IntRange(0, 65535), default=8976,
-              show_default=True, help="0: a free one.")  # fmt: skip
-@click.option("--folder", envvar="SIMCOURIER_LOCAL_CLOUD_FOLDER", type=click.Path(path_type=Path), required=True,
-              help="Where the files are kept.")  # fmt: skip
-@click.option("--key-file", type=click.Path(path_type=Path),
-              help="File that holds the upload key; without one, uploads come from this machine only.")  # fmt: skip
-@click.option("--public-url", envvar="SIMCOURIER_LOCAL_CLOUD_PUBLIC_URL", default="", callback=_web_address,
-              help="How links begin [default: as clients address this server].")  # fmt: skip
-@click.option("--address-file", type=click.Path(path_type=Path), help="Write the address here once it listens.")
+@click.group(
+    invoke_without_command=True,
+    subcommand_metavar="[keys ...]",
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": PREFIX},
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8976, show_default=True, help="0: a free one.")
+@click.option("--folder", type=FILE, help="Where the files are kept. It must be named.")
+@click.option(
+    "--public-url",
+    type=web_address,
+    metavar="URL",
+    default="",
+    help="How links begin [default: as addressed].",
+)
+@click.option("--key-file", type=FILE, help="File that holds one upload key, called default.")
+@click.option(
+    "--trust-network",
+    type=networks,
+    metavar="CIDR",
+    multiple=True,
+    help="Uploads from there need no key, e.g. 10.10.160.0/24; may be given several times.",
+)
+@click.option(
+    "--behind-proxy",
+    is_flag=True,
+    help="Believe what a proxy on this machine, or one of --proxy-network, says of its clients (X-Forwarded-For, "
+    "-Proto, -Host).",
+)
+@click.option("--proxy-network", type=networks, metavar="CIDR", multiple=True, help="Where more proxies are.")
+@click.option("--max-file", type=size, help="Largest file, e.g. 50GiB.")
+@click.option("--quota", type=size, help="What all files may have together.")
+@click.option("--keep-free", type=size, help="What stays free on the disk [default: a twentieth of it, at most 1 GiB].")
+@click.option(
+    "--upload-hours",
+    type=click.FloatRange(0.01),
+    default=48.0,
+    show_default=True,
+    help="For how long an upload that was broken off can be gone on with.",
+)
+@click.option(
+    "--remove-after-days",
+    type=click.FloatRange(0),
+    default=7.0,
+    show_default=True,
+    help="Days after the end of its link on which a file is removed from the disk.",
+)
+@click.option(
+    "--read-timeout",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which an upload from which nothing comes is ended; what came is kept.",
+)
+@click.option(
+    "--idle-timeout",
+    type=click.FloatRange(0.1),
+    default=75.0,
+    show_default=True,
+    help="Seconds that a connection may go without a complete request.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    default=20.0,
+    show_default=True,
+    help="Seconds that uploads may still take when the server is stopped; then they are cut, and can be gone on with.",
+)
+@click.option("--tls-cert", type=FILE, help="Certificate with its chain (PEM); read again when it changes.")
+@click.option("--tls-key", type=FILE, help="The certificate's key (PEM, without a password).")
+@click.option("--address-file", type=FILE, help="Write the address here once it listens.")
+@click.pass_context
 def main(
-    *, host: str, port: int, folder: Path, key_file: Path | None, public_url: str, address_file: Path | None
+    ctx: click.Context,
+    *,
+    host: str,
+    port: int,
+    folder: Path | None,
+    public_url: str,
+    key_file: Path | None,
+    trust_network: tuple[tuple[Network, ...], ...],
+    behind_proxy: bool,
+    proxy_network: tuple[tuple[Network, ...], ...],
+    max_file: int | None,
+    quota: int | None,
+    keep_free: int | None,
+    upload_hours: float,
+    remove_after_days: float,
+    read_timeout: float,
+    idle_timeout: float,
+    grace: float,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    address_file: Path | None,
 ) -> None:
     """Store files and give links to them, until SIGTERM or Ctrl-C.
 
-    Each option can be set by an environment variable instead: SIMCOURIER_LOCAL_CLOUD_HOST, _PORT, _FOLDER,
-    _PUBLIC_URL, _KEY_FILE; and the upload key itself by SIMCOURIER_LOCAL_CLOUD_KEY.
+    Uploads need a key: one made by `local-cloud keys add`, or the one of --key-file or SIMCOURIER_LOCAL_CLOUD_KEY.
+    Without any, they are taken from this machine and from the networks of --trust-network only.
+
+    Each option can be set by an environment variable instead: SIMCOURIER_LOCAL_CLOUD_ and its name, e.g.
+    SIMCOURIER_LOCAL_CLOUD_MAX_FILE. docs/local_cloud.md says how to run it on a server.
 
     \b
     Example:
-      local-cloud --host 10.10.160.10 --port 8976 --folder /srv/results --key-file /etc/local-cloud.key
+      local-cloud --host 10.10.160.10 --port 8976 --folder /srv/results --quota 5TiB
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    _refuse_unknown(os.environ)
+    if folder is None:
+        raise click.UsageError("Name the folder for the files: --folder, or SIMCOURIER_LOCAL_CLOUD_FOLDER.")
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together; give both.")
+    if proxy_network and not behind_proxy:
+        raise click.UsageError("--proxy-network means something together with --behind-proxy only.")
+    tls = Tls(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     logs.configure()
+    allow_many_files()
     key = _upload_key(key_file, os.environ)
+    storage = _open(folder)
     try:
-        storage = Storage(folder)
-    except BlockingIOError as error:
-        raise click.ClickException(f"Another local-cloud runs on {folder}; choose another --folder.") from error
-    except OSError as error:
-        raise click.ClickException(f"The folder {folder} cannot be used: {error.strerror}.") from error
-    if not key:
-        log.warning("uploads.loopback_only", told="There is no upload key: uploads come from this machine only.")
-    try:
-        asyncio.run(_serve(make_app(storage, key=key, public_url=public_url), host, port, address_file))
+        known = Keys(folder, from_settings(key) if key else None)
+        clients = Clients((*LOOPBACK, *joined(proxy_network)) if behind_proxy else ())
+        access = Access(known, joined(trust_network), clients)
+        limits = Limits(storage, max_file=max_file, quota=quota, keep_free=keep_free)
+        uploads = Uploads(folder, storage, timedelta(hours=upload_hours))
+        app = make_app(storage, uploads, access=access, limits=limits, public_url=public_url, read_seconds=read_timeout)
+        where = Listening(host, port, idle_timeout, grace, tls, address_file)
+        app.cleanup_ctx.append(partial(sweeping, storage, uploads, timedelta(days=remove_after_days)))
+        asyncio.run(serve(app, where, lambda address: _say(address, access, known)))
+    except Unreadable as error:
+        raise click.ClickException(str(error)) from error
     finally:
         storage.close()
 
 
-async def _serve(app: web.Application, host: str, port: int, address_file: Path | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    # No request time-out: an upload may take hours. A client that vanished is noticed by TCP keep-alive.
-    # No decompression: what is stored is what was sent.
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=CLOSE_SECONDS, tcp_keepalive=True, auto_decompress=False
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise click.ClickException(f"Nothing can listen on {host}:{port}: {error.strerror or error}.") from error
-        listening = runner.addresses[0]
-        address = f"http://{f'[{listening[0]}]' if ':' in listening[0] else listening[0]}:{listening[1]}"
-        log.info("local_cloud.started", address=address)
-        if address_file is not None:
-            _write(address_file, address)
-        await stop.wait()
-        log.info("local_cloud.stopping")
-        await site.stop()  # nobody new; aiohttp's own shutdown would throw away what is still sent to us
-        uploads: set[asyncio.Task[Any]] = app[UPLOADS]
-        if uploads:
-            await asyncio.wait(uploads, timeout=GRACE_SECONDS)
-    finally:
-        await runner.cleanup()
-    log.info("local_cloud.stopped")
+main.add_command(keys)
 
 
-def _write(address_file: Path, address: str) -> None:
-    part = address_file.with_name(address_file.name + ".part")
+def variable(option: click.Parameter) -> str:
+    """The environment variable that can be set instead of an option."""
+    return f"{PREFIX}_{(option.name or '').upper()}"
+
+
+def _say(address: str, access: Access, known: Keys) -> None:
+    log.info("local_cloud.started", address=address, keys=known.names)
+    log.info("uploads.allowed", told=access.told)
+    if sys.stderr.isatty() and not sys.stdout.isatty():
+        click.echo(access.told, err=True)
+
+
+def _open(folder: Path) -> Storage:
     try:
-        part.write_text(address, encoding="ascii")
-        part.replace(address_file)
+        return Storage(folder)
+    except BlockingIOError as error:
+        raise click.ClickException(f"Another local-cloud runs on {folder}; choose another --folder.") from error
     except OSError as error:
-        raise click.ClickException(f"The address file {address_file} cannot be written: {error.strerror}.") from error
+        raise click.ClickException(f"The folder {folder} cannot be used: {error.strerror}.") from error
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    """A mistyped name would else silently mean that there is no limit, or no key."""
+    known = {variable(option) for option in main.params} | {KEY}
+    others = {f"{PREFIX}_{name}_FILE" for name in ("HOST", "PORT", "PUBLIC_URL")}  # which other roles read
+    for name in sorted(name for name, value in environ.items() if value):
+        if name.startswith(f"{PREFIX}_") and name not in known | others:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "docs/settings.md lists the settings."
+            raise click.UsageError(f"{name} is no setting; {hint}")
 
 
 def _upload_key(file: Path | None, environ: Mapping[str, str]) -> str:
     """From ``--key-file``, else from the environment; there is no option for the key, as options are seen by all."""
     key, named = environ.get(KEY, "").strip(), environ.get(KEY_FILE, "")
-    if file is None and key and named:
+    if key and named:
         raise click.ClickException(f"{KEY} and {KEY_FILE} are both set; keep one of them.")
-    if file is None and not named:
-        return key
-    return _read_key(file or Path(named))
+    return _read_key(file) if file is not None else key
 
 
 def _read_key(file: Path) -> str:

@@ -19,7 +19,9 @@ from urllib.parse import parse_qs, parse_qsl
 import structlog
 from aiohttp import hdrs, web
 
-from local_cloud import password
+from local_cloud import audit, password
+from local_cloud.bodies import whole
+from local_cloud.clients import household
 from local_cloud.download import CONTENT, PROTECTED, STALLED_SECONDS, Part, Told, send, started, unmodified
 from local_cloud.errors import Problem, Refusal
 from local_cloud.names import attachment
@@ -70,7 +72,7 @@ class Links:
         try:
             record, _ = await self._find(request)
             if record.password:
-                await self._guess(request, record, _password(await request.read()))
+                await self._guess(request, record, _password(await whole(request)))
         except Refusal as refusal:
             return await self._refused(request, refusal)
         answer = web.Response(status=303, headers=PROTECTED | {"Location": f"?{request.rel_url.raw_query_string}"})
@@ -99,7 +101,7 @@ class Links:
             "Content-Disposition": attachment(record.name),
         }
         try:
-            return await send(request, Part(path, record.sha256), headers, _told(record))
+            return await send(request, Part(path, record.sha256), headers, _told(request, record))
         except FileNotFoundError as error:
             raise Refusal(Problem.NOT_FOUND) from error
 
@@ -128,7 +130,7 @@ class Links:
         await self._guess(request, record, told)
 
     async def _guess(self, request: web.Request, record: Record, told: str) -> None:
-        who = _id(record), request.remote or ""
+        who = record.id, household(request.remote or "")
         self._refuse_soon(*who)
         async with self._one_guess:
             self._refuse_soon(*who)  # others may have guessed meanwhile
@@ -137,7 +139,7 @@ class Links:
                 self._guesses.right(*who)
                 return
             self._guesses.wrong(*who)
-        log.warning("link.wrong_password", file=who[0], address=who[1])
+        log.warning("link.wrong_password", file=who[0], address=request.remote)
         raise Refusal(Problem.PASSWORD, "This is not the password.")
 
     def _refuse_soon(self, link: str, address: str) -> None:
@@ -174,12 +176,12 @@ class Links:
                 offset = await self._in_thread(data_offset, archive.handle, entry, archive.index.directory)
                 if entry.method == STORED:
                     archive.close()  # while a slow client takes its time
-                    return await send(request, Part(path, tag, offset, entry.size), headers, _told(record))
+                    return await send(request, Part(path, tag, offset, entry.size), headers, _told(request, record))
                 modified = os.fstat(archive.handle).st_mtime
                 if (answer := unmodified(request, tag, modified, headers)) is not None:
                     return answer
                 response = started(200, headers, tag, modified, entry.size)
-                return await self._unpacked(request, response, archive, entry, _told(record))
+                return await self._unpacked(request, response, archive, entry, _told(request, record))
             except Broken as error:
                 raise Refusal(Problem.DAMAGED, str(error)) from error
 
@@ -232,11 +234,6 @@ def wants_page(request: web.Request) -> bool:
     return False
 
 
-def _id(record: Record) -> str:
-    """The name of its folder."""
-    return record.token.partition(".")[0]
-
-
 def _password(form: bytes) -> str:
     return parse_qs(form[:LONGEST_FORM].decode(errors="replace"), keep_blank_values=True).get("password", [""])[0]
 
@@ -246,8 +243,8 @@ def _copy(query: dict[str, str]) -> int:
     return int(text) if re.fullmatch("[0-9]{1,6}", text) else 1
 
 
-def _told(record: Record) -> Told:
+def _told(request: web.Request, record: Record) -> Told:
     def told(sent: int, complete: bool) -> None:
-        log.info("file.downloaded", file=_id(record), bytes=sent, complete=complete)
+        audit.downloaded(record, request.remote or "", sent, complete=complete)
 
     return told

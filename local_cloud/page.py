@@ -20,6 +20,7 @@ from local_cloud import preview
 from local_cloud.download import PROTECTED
 from local_cloud.errors import Problem, Refusal
 from local_cloud.record import Record
+from local_cloud.sizes import readable
 from local_cloud.zip_entry import Unpacking
 from local_cloud.zip_format import Broken, Entry, NoArchive
 from local_cloud.zip_index import Archive, File, Folder, Indexes
@@ -31,7 +32,6 @@ MOST_UNFOLDED = 12  # in one folder
 GALLERY = 6  # pictures that are shown without being asked for
 LARGEST_IN_GALLERY = 4 * 1024 * 1024
 LONGEST_NUMBER = 18  # digits
-UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 HEADINGS = {
     Problem.GONE: "This link has ended",
@@ -139,7 +139,7 @@ class Pages:
         values: dict[str, Any] = {
             "title": record.title or record.name,
             "name": record.name,
-            "size": readable_size(record.size),
+            "size": readable(record.size),
             "exact_size": f"{record.size:,} bytes",
             "sha256": record.sha256,
             "stored": _moment(record.stored),
@@ -190,10 +190,10 @@ class _Inside:
         pictures = [row for row in _all(rows) if row.is_picture and row.look and row is not apart]
         return {
             "count": whole.count,
-            "size": readable_size(whole.size),
+            "size": readable(whole.size),
             "warnings": archive.index.warnings,
             "folder": folder,
-            "folder_size": readable_size(folder.size),
+            "folder_size": readable(folder.size),
             "crumbs": [(name, f"?{urlencode({'folder': path})}") for name, path in _parents(asked.folder)],
             "rows": rows,
             "apart": apart,
@@ -222,7 +222,7 @@ class _Inside:
         return Row(
             name=folder.name,
             path=folder.path,
-            size=readable_size(folder.size),
+            size=readable(folder.size),
             count=folder.count,
             is_folder=True,
             inside=inside,
@@ -239,7 +239,7 @@ class _Inside:
         return Row(
             name=entry.name,
             path=entry.path,
-            size=readable_size(entry.size),
+            size=readable(entry.size),
             is_picture=can_be_shown and preview.is_picture(entry.name, entry.size) and entry.size <= LARGEST_IN_GALLERY,
             look=self._look(entry, copy, is_shown) if can_be_shown else "",
             load="" if entry.refused else f"?{urlencode({'file': entry.path} | copy)}",
@@ -272,14 +272,6 @@ class _Inside:
             return preview.Nothing(str(error))
         looked_at = bytes(begin[: preview.needed(entry.name)])
         return preview.preview(entry.name, looked_at, len(looked_at) == entry.size)
-
-
-def readable_size(size: int) -> str:
-    """For people."""
-    step = min(max(size.bit_length() - 1, 0) // 10, len(UNITS))
-    if not step:
-        return f"{size} byte{'s' * (size != 1)}"
-    return f"{size / 1024**step:.1f} {UNITS[step - 1]}"
 
 
 def _moment(text: str) -> dict[str, str]:

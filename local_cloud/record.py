@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from local_cloud.disk import fsync_folder
+from local_cloud.keys import DEFAULT
 
 RECORD = "record.json"
 RECORD_PART = "record.part"
@@ -31,6 +32,7 @@ class Record:
         expires: RFC 3339; None: never.
         title: what the page behind the link calls it; empty: its name.
         password: what is kept of the link's password; empty: it has none.
+        owner: name of the upload key with which it was stored; nobody else may see it or do anything with it.
     """
 
     key: str
@@ -42,11 +44,17 @@ class Record:
     expires: str | None = None
     title: str = ""
     password: str = field(default="", repr=False)
+    owner: str = DEFAULT
+
+    @property
+    def id(self) -> str:
+        """The name of its folder."""
+        return file_id(self.key, self.owner)
 
     @property
     def token(self) -> str:
         """What stands in its link."""
-        return f"{file_id(self.key)}.{self.secret}"
+        return f"{self.id}.{self.secret}"
 
     @property
     def expired(self) -> bool:
@@ -58,9 +66,13 @@ class Unreadable(Exception):
     """A record that is there and cannot be understood."""
 
 
-def file_id(key: str) -> str:
-    """The server's own name for the file of ``key``: nothing that a client sends becomes a name on disk."""
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+def file_id(key: str, owner: str = DEFAULT) -> str:
+    """The server's own name for the file of ``key``: nothing that a client sends becomes a name on disk.
+
+    Each owner has its own files: what one calls a file says nothing of another's. (No key has a U+0000 in it.)
+    """
+    text = key if owner == DEFAULT else f"{owner}\0{key}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def read(folder: Path) -> Record | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -15,70 +14,136 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import parse_qsl, quote
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from local_cloud import audit
+from local_cloud.access import Access
+from local_cloud.bodies import READ_SECONDS, expected, whole
 from local_cloud.errors import Problem, Refusal, response
-from local_cloud.incoming import Incoming
+from local_cloud.limits import Limits
 from local_cloud.links import Links
+from local_cloud.metrics import CONTENT_TYPE, COUNTERS, Gauge, exposition, now
 from local_cloud.names import file_name
 from local_cloud.password import LONGEST as LONGEST_PASSWORD
 from local_cloud.password import hashed
-from local_cloud.record import Record, file_id
+from local_cloud.record import Record
 from local_cloud.storage import Storage
+from local_cloud.tus import Tus
+from local_cloud.uploads import Uploads
 
 log = structlog.get_logger()
 
-PIECE = 1024 * 1024
 LONGEST_KEY = 1024
 LONGEST_TITLE = 300
+DEFAULT_READ_SECONDS = 60.0
 STORAGE = web.AppKey("storage", Storage)
 DISK = web.AppKey("disk", ThreadPoolExecutor)
-KEY = web.AppKey("key", str)
+ACCESS = web.AppKey("access", Access)
+LIMITS = web.AppKey("limits", Limits)
 UPLOADS = web.AppKey("uploads", set)
 """The tasks of those that are on their way."""
 PUBLIC_URL = web.AppKey("public_url", str)
+TUS = web.AppKey("tus", Tus)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(storage: Storage, *, key: str, public_url: str) -> web.Application:
+@dataclass(slots=True)
+class State:
+    """What changes while the server runs.
+
+    Args:
+        started: Unix time.
+        requests: that are being answered.
+        stopping: nothing new is taken any more.
+    """
+
+    started: float
+    requests: int = 0
+    stopping: bool = False
+
+
+STATE = web.AppKey("state", State)
+
+
+def make_app(
+    storage: Storage,
+    uploads: Uploads,
+    *,
+    access: Access,
+    limits: Limits,
+    public_url: str = "",
+    read_seconds: float = DEFAULT_READ_SECONDS,
+) -> web.Application:
     """The application.
 
     Args:
         storage: the files.
-        key: what uploads must present; empty: uploads from this machine only.
+        uploads: what is on its way.
+        access: who may upload.
+        limits: how much.
         public_url: how links begin; empty: as the client that asks for the link addressed us.
+        read_seconds: how long nothing may come in the middle of a body.
     """
-    app = web.Application(middlewares=[_answer_refusals])
+    app = web.Application(middlewares=[_answer])
     app[STORAGE] = storage
     app[DISK] = ThreadPoolExecutor(8, thread_name_prefix="disk")
     app[UPLOADS] = set()
-    app[KEY] = key
+    app[ACCESS] = access
+    app[LIMITS] = limits
+    app[READ_SECONDS] = read_seconds
+    app[STATE] = State(now())
     app[PUBLIC_URL] = public_url.rstrip("/")
+    run = partial(_in_thread, app)
+    app[TUS] = tus = Tus(uploads, access, limits, public_url=app[PUBLIC_URL], run=run, busy=app[UPLOADS])
     links = Links(storage, secure=public_url.startswith("https:"))
-    app.add_routes(
-        [
-            web.get("/healthz", _healthz),
-            web.get("/api/v1/status", _status),
-            web.put("/api/v1/files", _upload),
-            web.get("/api/v1/files", _metadata),
-            web.delete("/api/v1/files", _delete),
-            web.post("/api/v1/links", _link),
-            web.get("/f/{token}/{name:[^/]+}", links.show),
-            web.post("/f/{token}/{name:[^/]+}", links.unlock),
-        ]
-    )
+    routes = [
+        web.get("/healthz", _healthz),
+        web.get("/metrics", _metrics),
+        web.get("/api/v1/status", _status),
+        web.route("*", "/files", tus.collection),
+        web.route("*", "/files/", tus.collection),
+        web.route("*", "/files/{id}", tus.upload),
+        web.put("/api/v1/files", _upload),
+        web.get("/api/v1/files", _metadata),
+        web.delete("/api/v1/files", _delete),
+        web.post("/api/v1/links", _link),
+        web.get("/f/{token}/{name:[^/]+}", links.show),
+        web.post("/f/{token}/{name:[^/]+}", links.unlock),
+    ]
+    for route in routes:
+        route.kwargs["expect_handler"] = expected
+    app.add_routes(routes)
     return app
 
 
 @web.middleware
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count a request, tell who it comes from, and make an answer of whatever is raised."""
+    state = request.app[STATE]
+    state.requests += 1
+    try:
+        answer = await _answer_refusals(request.app[ACCESS].seen(request), handler)
+    except web.HTTPException as error:
+        COUNTERS.add("requests_total", method=_method(request), status=str(error.status))
+        raise
+    finally:
+        state.requests -= 1
+    COUNTERS.add("requests_total", method=_method(request), status=str(answer.status))
+    return answer
+
+
 async def _answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    handler = _stopping if request.app[STATE].stopping else handler
     try:
         return await handler(request)
     except Refusal as refusal:
-        log.info("request.refused", method=request.method, route=_route(request), code=refusal.code)
+        log.info(
+            "request.refused", method=request.method, route=_route(request), code=refusal.code, peer=request.remote
+        )
+        COUNTERS.add("refusals_total", code=refusal.code)
         answer = response(refusal)
     except web.HTTPException:
         raise
@@ -93,102 +158,80 @@ async def _answer_refusals(request: web.Request, handler: Handler) -> web.Stream
     return answer
 
 
+async def _stopping(_: web.Request) -> web.StreamResponse:
+    raise Refusal(Problem.STOPPING, headers={hdrs.RETRY_AFTER: "5", hdrs.CONNECTION: "close"})
+
+
 async def _healthz(_: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
+async def _metrics(request: web.Request) -> web.Response:
+    request.app[ACCESS].watch(request)
+    text = exposition(await _on_disk(request, _gauges, request.app), request.app[STATE].started)
+    return web.Response(body=text.encode(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE, hdrs.CACHE_CONTROL: "no-store"})
+
+
+def _gauges(app: web.Application) -> list[Gauge]:
+    storage = app[STORAGE]
+    return [
+        Gauge("info", "The server's version.", {(("version", version("simcourier")),): 1}),
+        Gauge("requests_in_progress", "Requests that are being answered.", {(): app[STATE].requests}),
+        Gauge("uploads_in_progress", "Uploads that are arriving.", {(): len(app[UPLOADS])}),
+        Gauge("free_bytes", "Room that the disk has.", {(): storage.free_bytes()}),
+        Gauge("disk_bytes", "Size of the disk.", {(): storage.disk_bytes()}),
+        Gauge(
+            "held_bytes",
+            "Of files, finished or not, by owner.",
+            {(("owner", owner),): size for owner, size in storage.held_by_owner().items()},
+        ),
+    ]
+
+
 async def _status(request: web.Request) -> web.Response:
-    _authorise(request)
+    uploader = request.app[ACCESS].uploader(request)
     free = await _on_disk(request, request.app[STORAGE].free_bytes)
-    return web.json_response({"free_bytes": free, "version": version("simcourier")})
+    room = await _on_disk(request, request.app[LIMITS].room, uploader)
+    return web.json_response({"free_bytes": free, "room_bytes": room, "version": version("simcourier")})
 
 
 async def _upload(request: web.Request) -> web.Response:
-    _authorise(request)
+    uploader = request.app[ACCESS].uploader(request)
     key = _key_of(request)
     name = file_name(_query(request).get("name") or key.rpartition("/")[2])
-    incoming = await _on_disk(request, request.app[STORAGE].receive)
-    task = asyncio.current_task()
-    request.app[UPLOADS].add(task)
-    try:
-        await _receive(request, incoming)
-        record = await _on_disk(request, request.app[STORAGE].commit, incoming, key, name)
-    except BaseException:
-        await _on_disk(request, incoming.discard)
-        raise
-    finally:
-        request.app[UPLOADS].discard(task)
-    log.info("file.stored", file=file_id(key), bytes=record.size)
+    record = await request.app[TUS].put(request, uploader, key=key, name=name)
     return web.json_response(_facts(record), status=201)
 
 
-async def _receive(request: web.Request, incoming: Incoming) -> None:
-    held = bytearray()
-    try:
-        async for piece in request.content.iter_any():
-            held += piece
-            if len(held) >= PIECE:
-                await _on_disk(request, incoming.write, bytes(held))
-                held.clear()
-    except (web.RequestPayloadError, ConnectionError) as error:
-        log.warning("upload.cut", bytes=incoming.size + len(held))
-        raise Refusal(Problem.INCOMPLETE) from error
-    await _on_disk(request, incoming.write, bytes(held))
-    if request.content_length is not None and request.content_length != incoming.size:
-        raise Refusal(Problem.INCOMPLETE)
-    if request.headers.get("X-Content-SHA256", incoming.sha256).lower() != incoming.sha256:
-        raise Refusal(Problem.WRONG_DIGEST)
-
-
 async def _metadata(request: web.Request) -> web.Response:
-    _authorise(request)
-    record = await _on_disk(request, request.app[STORAGE].find, _key_of(request))
+    uploader = request.app[ACCESS].uploader(request)
+    record = await _on_disk(request, request.app[STORAGE].find, _key_of(request), uploader.name)
     if record is None:
         raise Refusal(Problem.NOT_FOUND)
     return web.json_response(_facts(record))
 
 
 async def _delete(request: web.Request) -> web.Response:
-    _authorise(request)
-    key = _key_of(request)
-    await _on_disk(request, request.app[STORAGE].delete, key)
-    log.info("file.deleted", file=file_id(key))
+    uploader = request.app[ACCESS].uploader(request)
+    record = await _on_disk(request, request.app[STORAGE].delete, _key_of(request), uploader.name)
+    if record is not None:
+        audit.deleted(record.id, uploader.name, record.size, request.remote or "")
     return web.Response(status=204)
 
 
 async def _link(request: web.Request) -> web.Response:
-    _authorise(request)
-    body = await request.read()
+    uploader = request.app[ACCESS].uploader(request)
+    body = await whole(request)
     expires, more = _expires(body), _more(body)
     if more.get("password"):
         more["password"] = await _on_disk(request, hashed, more["password"])
-    record = await _on_disk(request, request.app[STORAGE].set_expiry, _key_of(request), expires, **more)
+    key = _key_of(request)
+    record = await _on_disk(request, request.app[STORAGE].set_expiry, key, expires, uploader.name, **more)
     if record is None:
         raise Refusal(Problem.NOT_FOUND)
     base = request.app[PUBLIC_URL] or f"{request.scheme}://{request.host}"
     url = f"{base}/f/{record.token}/{quote(record.name, safe='')}"
     return web.json_response({"url": url, "expires": record.expires})
-
-
-def _authorise(request: web.Request) -> None:
-    key = request.app[KEY]
-    if not key:
-        if not _from_loopback(request):
-            raise Refusal(Problem.ONLY_LOOPBACK)
-        return
-    kind, _, given = request.headers.get("Authorization", "").partition(" ")
-    # aiohttp reads headers as UTF-8 and keeps other bytes as surrogates.
-    same = hmac.compare_digest(given.strip().encode(errors="surrogateescape"), key.encode())
-    if kind.lower() != "bearer" or not same:
-        raise Refusal(Problem.NO_KEY)
-
-
-def _from_loopback(request: web.Request) -> bool:
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    try:
-        return ipaddress.ip_address(str(peer[0])).is_loopback if peer else False
-    except ValueError:
-        return False
 
 
 def _key_of(request: web.Request) -> str:
@@ -232,6 +275,11 @@ def _facts(record: Record) -> dict[str, Any]:
     return {"key": record.key, "name": record.name, "size": record.size, "sha256": record.sha256}
 
 
+def _method(request: web.Request) -> str:
+    """One of a few: whatever a client makes up does not become a label."""
+    return request.method if request.method in hdrs.METH_ALL else "other"
+
+
 def _route(request: web.Request) -> str:
     """The route's pattern: paths hold links, which are secrets, and do not belong into a log."""
     resource = request.match_info.route.resource
@@ -240,5 +288,8 @@ def _route(request: web.Request) -> str:
 
 async def _on_disk(request: web.Request, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run blocking work in a thread, so that the others are served meanwhile."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(request.app[DISK], partial(work, *args, **kwargs))
+    return await _in_thread(request.app, work, *args, **kwargs)
+
+
+async def _in_thread(app: web.Application, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    return await asyncio.get_running_loop().run_in_executor(app[DISK], partial(work, *args, **kwargs))

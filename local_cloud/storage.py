@@ -1,13 +1,15 @@
 """Files on disk, readable with ``ls``: a folder per file, with the data and a small JSON record beside it.
 
-``files/<id>/<sha256>`` and ``files/<id>/record.json``; ``incoming/`` holds what is not complete. The id is a digest of
-the client's key, made by the server; names that a client sends are only written into the record. A file is there when
-its record says so, and the record is replaced in one step, after the data is durable: a kill at any moment leaves the
-old file or the new one.
+``files/<id>/<sha256>`` and ``files/<id>/record.json``; what is not complete yet is with `local_cloud.uploads`. The id
+is a digest of the client's key, made by the server; names that a client sends are only written into the record. A file
+is there when its record says so, and the record is replaced in one step, after the data is durable: a kill at any
+moment leaves the old file or the new one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import hmac
 import os
@@ -15,6 +17,7 @@ import re
 import secrets
 import shutil
 import threading
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +26,7 @@ from typing import Any
 import structlog
 
 from local_cloud.disk import disk_full_told, fsync_folder
-from local_cloud.incoming import Incoming
+from local_cloud.keys import DEFAULT
 from local_cloud.record import RECORD, Record, Unreadable, file_id, read, written
 
 log = structlog.get_logger()
@@ -46,10 +49,9 @@ class Storage:
 
     def __init__(self, folder: Path) -> None:
         self._files = folder / "files"
-        self._incoming = folder / "incoming"
-        for part in (self._files, self._incoming):
-            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_file = (folder / "server.lock").open("w")
+        self._held: Counter[str] = Counter()
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._remove_leftovers()
@@ -67,66 +69,87 @@ class Storage:
         status = os.statvfs(self._files)
         return status.f_bavail * status.f_frsize
 
-    def receive(self) -> Incoming:
-        """Begin an upload.
+    def disk_bytes(self) -> int:
+        """Size of the disk."""
+        status = os.statvfs(self._files)
+        return status.f_blocks * status.f_frsize
+
+    def held_bytes(self, owner: str) -> int:
+        """Of somebody's files, and of uploads on their way with the length that they will have."""
+        with self._lock:
+            return self._held[owner]
+
+    def held_bytes_total(self) -> int:
+        """Of everybody's."""
+        with self._lock:
+            return self._held.total()
+
+    def held_by_owner(self) -> dict[str, int]:
+        """The same for each of them."""
+        with self._lock:
+            return dict(self._held)
+
+    def reserve(self, owner: str, count: int) -> None:
+        """Count bytes of an upload on its way; negative: they are no more, or have become a file."""
+        with self._lock:
+            self._held[owner] += count
+
+    def adopt(self, path: Path, *, key: str, name: str, owner: str, size: int, sha256: str) -> Record:
+        """Make a file of data that is whole and durable, in place of what was there; a link that exists stays.
+
+        Args:
+            path: of the data, on the same file system. It may be gone afterwards, or left for the caller to remove.
 
         Raises:
             Refusal: the disk is full.
         """
-        return Incoming(self._incoming / secrets.token_hex(16))
-
-    def commit(self, incoming: Incoming, key: str, name: str) -> Record:
-        """Make a complete upload visible under ``key``, in place of what was there; a link that exists stays.
-
-        Raises:
-            Refusal: the disk is full.
-        """
-        incoming.finish()
-        folder = self._files / file_id(key)
+        folder = self._files / file_id(key, owner)
         with self._lock:
             before = read(folder)
-            if before is not None and before.sha256 == incoming.sha256 and _is_whole(folder, before):
-                incoming.discard()
+            if before is not None and before.sha256 == sha256 and _is_whole(folder, before):
                 return before
+            replaced = before.size if before is not None and _is_whole(folder, before) else 0
             record = Record(
                 key=key,
                 name=name,
-                size=incoming.size,
-                sha256=incoming.sha256,
+                size=size,
+                sha256=sha256,
                 secret=before.secret if before else secrets.token_urlsafe(SECRET_BYTES),
                 stored=datetime.now(UTC).isoformat(timespec="seconds"),
                 expires=before.expires if before else None,
                 title=before.title if before else "",
                 password=before.password if before else "",
+                owner=owner,
             )
             with disk_full_told():
                 folder.mkdir(mode=0o700, exist_ok=True)
                 fsync_folder(self._files)
                 with written(folder, record):
-                    incoming.path.rename(folder / record.sha256)
+                    _put(path, folder / sha256)
                     fsync_folder(folder)
-            if before is not None and before.sha256 != record.sha256:
+            if before is not None and before.sha256 != sha256:
                 (folder / before.sha256).unlink(missing_ok=True)
+            self._held[owner] += size - replaced
         return record
 
-    def find(self, key: str) -> Record | None:
+    def find(self, key: str, owner: str = DEFAULT) -> Record | None:
         """The record of ``key``; None where the data is not there, whoever took it away."""
-        folder = self._files / file_id(key)
+        folder = self._files / file_id(key, owner)
         record = read(folder)
         return record if record is not None and _is_whole(folder, record) else None
 
-    def set_expiry(self, key: str, expires: str | None, **more: Any) -> Record | None:
+    def set_expiry(self, key: str, expires: str | None, owner: str = DEFAULT, **more: Any) -> Record | None:
         """Change when the link of ``key`` ends, and more of its record; None: there is no such file.
 
         Raises:
             Refusal: the disk is full.
         """
         with self._lock:
-            record = self.find(key)
+            record = self.find(key, owner)
             if record is None:
                 return None
             record = replace(record, expires=expires, **more)
-            with disk_full_told(), written(self._files / file_id(key), record):
+            with disk_full_told(), written(self._files / file_id(key, owner), record):
                 pass
             return record
 
@@ -140,21 +163,52 @@ class Storage:
             return None
         return record, folder / record.sha256
 
-    def delete(self, key: str) -> None:
-        """Remove a file and its link, durably; not there is fine."""
-        folder = self._files / file_id(key)
+    def delete(self, key: str, owner: str = DEFAULT) -> Record | None:
+        """Remove a file and its link, durably; what it was, or None: it was not there, which is fine."""
+        folder = self._files / file_id(key, owner)
         with self._lock:
             if not folder.exists():
-                return
+                return None
+            before, there = None, False
+            with contextlib.suppress(Unreadable):
+                before = read(folder)
+                there = before is not None and _is_whole(folder, before)
             (folder / RECORD).unlink(missing_ok=True)  # first: without it, the rest is no file
             fsync_folder(folder)
             shutil.rmtree(folder)
+            if before is not None and there:
+                self._held[before.owner] -= before.size
+            return before
+
+    def ended_before(self, moment: datetime) -> list[Record]:
+        """Files whose links ended before a moment, and whose data is still there."""
+        found = []
+        for folder in self._files.iterdir():
+            try:
+                record = read(folder) if OURS.fullmatch(folder.name) else None
+            except Unreadable:
+                continue
+            ended = record is not None and record.expires and datetime.fromisoformat(record.expires) < moment
+            if record is not None and ended and (folder / record.sha256).exists():
+                found.append(record)
+        return found
+
+    def drop_data(self, record: Record) -> bool:
+        """Remove the bytes of a file whose link has ended; its record stays, so that the link says what became of it.
+
+        Returns:
+            False: its link has been made longer meanwhile, or it is not there any more.
+        """
+        folder = self._files / record.id
+        with self._lock:
+            if read(folder) != record:
+                return False
+            (folder / record.sha256).unlink(missing_ok=True)
+            self._held[record.owner] -= record.size
+        return True
 
     def _remove_leftovers(self) -> None:
         """What a server that was killed has left half done; anything that is not ours is left alone."""
-        for upload in self._incoming.iterdir():
-            if OURS.fullmatch(upload.name):
-                upload.unlink()
         for folder in self._files.iterdir():
             if not OURS.fullmatch(folder.name):
                 continue
@@ -167,6 +221,8 @@ class Storage:
             if record is None:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
+            if _is_whole(folder, record):
+                self._held[record.owner] += record.size
             for entry in folder.iterdir():
                 if entry.name not in {RECORD, record.sha256}:
                     entry.unlink()
@@ -177,3 +233,14 @@ def _is_whole(folder: Path, record: Record) -> bool:
         return (folder / record.sha256).stat().st_size == record.size
     except FileNotFoundError:
         return False
+
+
+def _put(path: Path, place: Path) -> None:
+    """Let the data be in its place. Until the record says so, it also stays where it was: a kill loses nothing."""
+    place.unlink(missing_ok=True)
+    try:
+        place.hardlink_to(path)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}:
+            raise
+        path.rename(place)  # a file system that has no hard links

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -40,7 +42,8 @@ def health(ctx: click.Context, role: str, within: float) -> None:
     if role == "web":
         said = _ask(settings.web_host, settings.web_port)
     elif role == "local-cloud":
-        said = _ask(settings.local_cloud_host, settings.local_cloud_port)
+        secure = bool(os.environ.get("SIMCOURIER_LOCAL_CLOUD_TLS_CERT"))
+        said = _ask(settings.local_cloud_host, settings.local_cloud_port, secure=secure)
     else:
         said = _listen(settings.data_dir / "health", role, within)
     click.echo(f"{role}: {said}")
@@ -65,11 +68,13 @@ def _complaint(role: str, pid: int, silence: float | None) -> str:
     return f"{who} has been silent for {silence:.0f} s: its broker is away, or it is stuck; its log says which."
 
 
-def _ask(host: str, port: int) -> str:
+def _ask(host: str, port: int, *, secure: bool = False) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}[host] if host in EVERY_ADDRESS else host  # noqa: S104 - compared
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/healthz"
+    url = f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/healthz"
+    # Its certificate is for the name that people use, which need not be this one.
+    context = ssl._create_unverified_context() if secure else None  # noqa: S323, SLF001 - see above
     try:
-        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS):
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS, context=context):  # noqa: S310 - http or https
             return f"answers on port {port}"
     except urllib.error.HTTPError as error:
         raise Unhealthy(_error_in(error)) from error

@@ -74,7 +74,7 @@ def test_no_key_leads_out_of_the_folder(server: LocalCloud, key: str) -> None:
     assert server.call("DELETE", "files", params={"key": key}).status_code == 204
     outside = [path for path in server.folder.rglob("*") if "escape" in path.name]
     assert outside == [] == list(server.folder.parent.glob("escape"))
-    assert {path.name for path in server.folder.iterdir()} == {"files", "incoming", "server.lock"}
+    assert {path.name for path in server.folder.iterdir()} == {"files", "uploads", "server.lock"}
 
 
 def test_keys_that_lead_to_one_path_are_different_files(server: LocalCloud) -> None:
@@ -120,7 +120,7 @@ def test_what_is_no_http_is_refused_and_not_quoted_in_the_log() -> None:
 
         assert codes == [b"400"] * len(MALFORMED)
         events = {json.loads(line)["event"] for line in server.log.splitlines()}
-        assert events == {"local_cloud.started", "request.malformed"}
+        assert events == {"local_cloud.started", "uploads.allowed", "request.malformed"}
         assert [text for text in (KEY, "secret-of-a-link") if text in server.log] == []
 
 

@@ -206,7 +206,7 @@ def test_a_file_that_turns_out_damaged_on_the_way_breaks_off(server: LocalCloud)
     assert f"Content-Length: {len(content)}".encode() in head
     assert len(body) < len(content)
     wait_until(lambda: bool(server.events("entry.cut")), "the log tells it")
-    assert server.events("file.downloaded")[-1]["complete"] is False
+    assert server.events("audit.downloaded")[-1]["complete"] is False
 
 
 def test_what_is_no_archive_has_no_files_inside(server: LocalCloud) -> None:
@@ -236,7 +236,7 @@ def test_a_bomb_is_unpacked_no_further_than_it_says_and_in_little_memory(server:
 def test_the_log_tells_of_downloads_whether_they_were_complete(server: LocalCloud) -> None:
     server.put("logged", bytes(64 * MIB))
     link = server.link("logged")
-    before = len(server.events("file.downloaded"))
+    before = len(server.events("audit.downloaded"))
 
     server.get(link)
     server.get(link, Range="bytes=0-9")
@@ -244,8 +244,8 @@ def test_the_log_tells_of_downloads_whether_they_were_complete(server: LocalClou
     with server.http.get(link, stream=True, timeout=20) as answer:
         answer.raw.read(1000)
 
-    wait_until(lambda: len(server.events("file.downloaded")) == before + 3, "the last download has ended")
-    whole, part, cut = server.events("file.downloaded")[before:]
+    wait_until(lambda: len(server.events("audit.downloaded")) == before + 3, "the last download has ended")
+    whole, part, cut = server.events("audit.downloaded")[before:]
     assert [(one["bytes"], one["complete"]) for one in (whole, part)] == [(64 * MIB, True), (10, True)]
     assert 1000 < cut["bytes"] < 64 * MIB
     assert cut["complete"] is False

@@ -12,7 +12,6 @@ import threading
 import urllib.parse
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import psutil
 import pytest
@@ -61,15 +60,19 @@ def test_a_start_removes_what_a_killed_server_left_and_nothing_that_is_not_its_o
         (record.parent / ("0" * 64)).write_bytes(b"data without a record")
         without_record = server.folder / "files" / ("a" * 32)
         without_record.mkdir()
-        (server.folder / "incoming" / ("b" * 32)).write_bytes(b"half")
+        unknown = server.folder / "uploads" / ("b" * 32)
+        unknown.mkdir()
+        (unknown / "data").write_bytes(b"half")
         (server.folder / "files" / "Anna's results").mkdir()
         (server.folder / "files" / "Anna's results" / "only copy").write_bytes(b"hers")
-        (server.folder / "incoming" / "hers.txt").write_bytes(b"hers too")
+        (server.folder / "uploads" / "hers.txt").write_bytes(b"hers too")
 
         server.start()
 
-        assert server.data() == sorted([CONTENT, b"hers", b"hers too"])
+        assert server.data() == sorted([CONTENT, b"hers"])
+        assert (server.folder / "uploads" / "hers.txt").exists()
         assert not without_record.exists()
+        assert not unknown.exists()
         assert sorted(path.name for path in record.parent.iterdir()) == sorted(
             ["record.json", hashlib.sha256(CONTENT).hexdigest()]
         )
@@ -210,30 +213,15 @@ def test_a_public_url_that_is_none_is_told(tmp_path: Path, address: str) -> None
 # A full disk
 
 
-def test_a_disk_that_is_full_is_told_while_the_bytes_arrive(tmp_path: Path) -> None:
-    with closing(Storage(tmp_path)) as storage:
-        incoming = storage.receive()
-        incoming._stream.close()
-        with Path("/dev/full").open("wb", buffering=0) as full:
-            incoming._stream = cast("BinaryIO", full)
-
-            with pytest.raises(Refusal) as caught:
-                incoming.write(b"x" * MIB)
-        incoming.discard()
-
-        assert caught.value.problem is Problem.DISK_FULL
-        assert list(tmp_path.glob("incoming/*")) == []
-
-
 def test_a_disk_that_has_no_room_for_the_record_keeps_what_was_there_and_nothing_else(tmp_path: Path) -> None:
     with closing(Storage(tmp_path)) as storage:
-        _store(storage, b"old")
+        adopt(storage, tmp_path, b"old")
         before = sorted(tmp_path.rglob("*"))
         (record,) = tmp_path.glob("files/*/record.json")
         record.with_suffix(".part").symlink_to("/dev/full")
 
         with pytest.raises(Refusal) as caught:
-            _store(storage, b"new")
+            adopt(storage, tmp_path, b"new")
 
         assert caught.value.problem is Problem.DISK_FULL
         assert sorted(tmp_path.rglob("*")) == before
@@ -243,14 +231,14 @@ def test_a_disk_that_has_no_room_for_the_record_keeps_what_was_there_and_nothing
         assert found.sha256 == hashlib.sha256(b"old").hexdigest()
 
 
-def _store(storage: Storage, content: bytes) -> None:
-    incoming = storage.receive()
+def adopt(storage: Storage, folder: Path, content: bytes) -> None:
+    data = folder / "data"
+    data.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
     try:
-        incoming.write(content)
-        storage.commit(incoming, "key", "name")
-    except Refusal:
-        incoming.discard()
-        raise
+        storage.adopt(data, key="key", name="name", owner="default", size=len(content), sha256=sha256)
+    finally:
+        data.unlink()
 
 
 def test_a_full_disk_is_told_to_the_client_and_the_room_is_free_again(tmp_path: Path) -> None:

@@ -6,14 +6,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
+from local_cloud.commands import KEY, variable
+from local_cloud.commands import main as local_cloud
 from messaging.messages import schemas
 from messaging.settings import PREFIX, Settings
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 FROM_HERE = "# From here on written by scripts/docs."
 BEFORE, AFTER = "<!-- written by scripts/docs -->", "<!-- end -->"
+BEFORE_CLOUD, AFTER_CLOUD = "<!-- of local-cloud, written by scripts/docs -->", "<!-- end of local-cloud -->"
 # What a default depends on, in words.
 COMPUTED = {
     "data_dir": "the user's data folder for `simcourier`",
@@ -23,6 +27,7 @@ COMPUTED = {
     "public_url": "`http://<web host>:<web port>`",
     "email_from": "the user's name at this host",
 }
+OF_KEY = "One upload key itself, called default; better in the file of `SIMCOURIER_LOCAL_CLOUD_KEY_FILE`."
 
 
 def with_schemas(document: str) -> str:
@@ -47,10 +52,26 @@ def flat_schemas() -> dict[str, Any]:
 
 
 def with_settings(document: str) -> str:
-    """The text of docs/settings.md with the table of settings as they are now."""
-    rows = ["| variable | default | |", "|---|---|---|", *map(_row, Settings.model_fields)]
-    table = "\n".join(rows)
-    return re.sub(f"{BEFORE}.*{AFTER}", lambda _: f"{BEFORE}\n{table}\n{AFTER}", document, flags=re.DOTALL)
+    """The text of docs/settings.md with the tables of settings as they are now."""
+    document = _with_table(document, BEFORE, AFTER, [_row(name) for name in Settings.model_fields])
+    return _with_table(
+        document, BEFORE_CLOUD, AFTER_CLOUD, [*map(_cloud_row, cloud_options()), f"| `{KEY}` |  | {OF_KEY} |"]
+    )
+
+
+def cloud_options() -> list[click.Option]:
+    """Those that ``local-cloud`` also reads from the environment."""
+    return [one for one in local_cloud.params if isinstance(one, click.Option) and one.name]
+
+
+def _with_table(document: str, before: str, after: str, rows: list[str]) -> str:
+    table = "\n".join(["| variable | default | |", "|---|---|---|", *rows])
+    return re.sub(f"{before}.*{after}", lambda _: f"{before}\n{table}\n{after}", document, flags=re.DOTALL)
+
+
+def _cloud_row(option: click.Option) -> str:
+    default = f"`{option.default}`" if option.show_default else ""
+    return f"| `{variable(option)}` | {default} | {(option.help or '').replace('|', ' or ')} |"
 
 
 def _row(name: str) -> str:

@@ -14,7 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import requests
+from click.testing import CliRunner, Result
 
+from local_cloud.commands import main
 from tests.support.scratch import Scratch, wait_until
 
 KEY = "upload-key-canary-5f2c"
@@ -155,12 +157,12 @@ class LocalCloud:
 
     def data(self) -> list[bytes]:
         """What lies in its folder besides records, finished or not."""
-        files = [*self.folder.glob("files/*/*"), *self.folder.glob("incoming/*")]
+        files = [*self.folder.glob("files/*/*"), *self.incoming()]
         return sorted(file.read_bytes() for file in files if file.name != "record.json")
 
     def incoming(self) -> list[Path]:
         """Files of uploads that are on their way."""
-        return list(self.folder.glob("incoming/*"))
+        return list(self.folder.glob("uploads/*/data"))
 
     def _end(self, how: signal.Signals) -> int:
         assert self._process is not None
@@ -181,13 +183,13 @@ def watched() -> Iterator[LocalCloud]:
         assert "Traceback" not in running.log
 
 
-def begin_upload(server: LocalCloud, key: str, *lines: str) -> socket.socket:
+def begin_upload(server: LocalCloud, key: str, *lines: str, upload_key: str = "") -> socket.socket:
     """The head of an upload, by hand."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     head = [
         f"PUT /api/v1/files?key={urllib.parse.quote(key, safe='')} HTTP/1.1",
         "Host: localhost",
-        f"Authorization: Bearer {server.key}",
+        f"Authorization: Bearer {upload_key or server.key}",
         *lines,
     ]
     connection.sendall("".join(f"{line}\r\n" for line in head).encode() + b"\r\n")
@@ -202,3 +204,21 @@ def raw(server: LocalCloud, request: bytes) -> bytes:
         while piece := connection.recv(65536):
             answer += piece
         return answer
+
+
+def command(*arguments: str, fails: bool = False) -> Result:
+    """Run ``local-cloud`` within this process, which is quicker."""
+    done = CliRunner().invoke(main, list(arguments), prog_name="local-cloud")
+    assert (done.exit_code != 0) == fails, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done
+
+
+def added(folder: Path, name: str, *options: str) -> str:
+    """A new upload key."""
+    return command("keys", "add", name, *options, "--folder", str(folder)).stdout.strip()
+
+
+def as_(key: str) -> dict[str, Any]:
+    """Arguments of a request with this upload key."""
+    return {"headers": {"Authorization": f"Bearer {key}"}}

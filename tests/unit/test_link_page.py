@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local_cloud.errors import Problem, Refusal
-from local_cloud.page import Asked, Pages, readable_size
+from local_cloud.page import Asked, Pages
 from local_cloud.record import Record
 from local_cloud.zip_index import Indexes
 from tests.support.archives import PNG, zipped
@@ -56,19 +56,3 @@ def test_every_refusal_has_a_page(problem: Problem) -> None:
 
     assert "<h1>" in made
     assert problem.sentence in made
-
-
-@pytest.mark.parametrize(
-    ("size", "told"),
-    [
-        (0, "0 bytes"),
-        (1, "1 byte"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (5 * 1024**3, "5.0 GiB"),
-        (2**64 - 1, "16.0 EiB"),
-        (2**90, "1073741824.0 EiB"),
-    ],
-)
-def test_a_size_is_told_for_people(size: int, told: str) -> None:
-    assert readable_size(size) == told
