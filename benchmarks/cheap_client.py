@@ -30,9 +30,9 @@ class Connection:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._socket = socket.create_connection(("127.0.0.1", port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = self._connected()
         self._early = b""
+        self._over = False
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +49,10 @@ class Connection:
         return self.answer()
 
     def begin(self, method: str, path: str, *lines: str, size: int = 0) -> None:
-        """The head of a request."""
+        """The head of a request; on a new connection, if the server wants to end this one."""
+        if self._over:
+            self._socket.close()
+            self._socket, self._early, self._over = self._connected(), b"", False
         head = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}", f"Content-Length: {size}", *lines]
         more = socket.MSG_MORE if size else 0
         self._socket.sendall("".join(f"{line}\r\n" for line in head).encode() + b"\r\n", more)
@@ -71,11 +74,17 @@ class Connection:
         pairs = (line.partition(":") for line in lines)
         headers = {name.lower(): value.strip() for name, _, value in pairs}
         status = int(first.split()[1])
+        self._over = headers.get("connection", "").lower() == "close"
         if headers.get("transfer-encoding") == "chunked":  # so are sentences sent, and nothing large
             return Answer(status, headers, len(self._until(b"0\r\n\r\n")))
         size = int(headers.get("content-length", "0"))
         self._throw_away(size)
         return Answer(status, headers, size)
+
+    def _connected(self) -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", self._port))
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
 
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._early:

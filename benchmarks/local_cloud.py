@@ -38,6 +38,7 @@ from tests.support.local_cloud import LocalCloud
 SMALL = 200_000
 STREAMS = 32
 CLIENTS = 200
+MEMORY_GOAL = 120
 PAUSE_AFTER = MIB - 8 * 1024  # bytes, in each of the many uploads, at which all wait for one another
 UPLOAD_OF_MANY = 4 * MIB
 
@@ -51,6 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rounds = 3 if arguments.quick else arguments.rounds
     size, count = (128 * MIB, 64) if arguments.quick else (1024 * MIB, 500)
+    print(f"{os.cpu_count()} cores, of which others kept {os.getloadavg()[0]:.1f} busy when this began")
     with source(size) as path:
         file = os.open(path, os.O_RDONLY)
         if arguments.only in {None, "uploads"}:
@@ -178,9 +180,6 @@ def memory(file: int, size: int) -> None:
         most = tell(f"after {CLIENTS} slow readers at once")
         verdict = "reached" if most <= MEMORY_GOAL else "MISSED"
         print(f"goal: at most {MEMORY_GOAL} MiB: {verdict}")
-
-
-MEMORY_GOAL = 120
 
 
 def together(client: Callable[[threading.Barrier], None]) -> None:

@@ -29,7 +29,7 @@ from local_cloud.errors import Problem, Refusal
 from local_cloud.limits import Limits
 from local_cloud.metrics import COUNTERS
 from local_cloud.names import file_name
-from local_cloud.receive import Pouring
+from local_cloud.receive import Memory, Pouring
 from local_cloud.record import Record
 from local_cloud.turns import Turns
 from local_cloud.uploads import Appending, Upload, Uploads
@@ -108,6 +108,7 @@ class Tus:
         self._run = run
         self._busy = busy
         self._admitting = threading.Lock()
+        self._memory = Memory()
         self.turns = Turns()
 
     async def collection(self, request: web.Request) -> web.StreamResponse:
@@ -325,7 +326,8 @@ class Tus:
         appending: Appending,
         verify: _Hash | None,
     ) -> None:
-        pouring = Pouring(appending, self._run, verify)
+        self._memory.enter(request.transport)
+        pouring = Pouring(appending, self._run, verify, self._memory)
         have = appending.size
         left = 0 if upload.length is None else upload.length - have
         try:

@@ -291,10 +291,9 @@ def test_hundreds_of_slow_clients_hold_up_nobody() -> None:
         server.put("large", bytes(large))
         link = server.link("large")
         path = link.removeprefix(server.url)
-        before = psutil.Process(server.pid).memory_info().rss
         for number in range(CLIENTS // 2):
-            writer = stack.enter_context(begin_upload(server, f"slow-{number}", "Content-Length: 1000000"))
-            writer.sendall(b"x" * 1000)
+            writer = stack.enter_context(begin_upload(server, f"slow-{number}", "Content-Length: 2000000"))
+            writer.sendall(bytes(1_000_000))
             reader = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
             reader.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert reader.recv(1000).startswith(b"HTTP/1.1 200 ")
@@ -306,9 +305,8 @@ def test_hundreds_of_slow_clients_hold_up_nobody() -> None:
         assert server.get(f"{server.url}/healthz").status_code == 200
         took = time.monotonic() - begun
 
-        grown = psutil.Process(server.pid).memory_info().rss - before
         assert took < 5
-        assert grown < 60 * MIB
+        wait_until(lambda: psutil.Process(server.pid).memory_info().rss < 120 * MIB, "it takes little memory")
 
 
 def test_the_server_may_have_as_many_files_open_as_the_system_allows() -> None:
