@@ -298,8 +298,8 @@ def _error_of_ours(service: str, answer: requests.Response) -> BackendError:
             return TransientError(f"{service} did not receive the bytes as they were sent.")
         case "only_loopback":
             return PermanentError(
-                f"{service} has no upload key, so it takes files from its own machine only; start it with --key-file "
-                'and put that key into the config ({"key": "..."}).',
+                f"{service} has no upload key, so it takes files from its own machine only; make one with 'local-cloud "
+                'keys add\' and put it into the config ({"key": "..."}).',
                 scope="backend",
             )
         case None if answer.status_code in {404, 405, 501}:
