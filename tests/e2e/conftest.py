@@ -12,8 +12,11 @@ from tests.support.broker import delete_queues
 from tests.support.installation import Installation
 
 # Where the engine has little part, the second one is left to --full: within a delivery, and while a mail is sent.
-WITHIN = ("delivery.collecting", "delivery.packaging", "delivery.packed", "delivery.storing", "delivery.linking")
-SENDER = ("mail.claimed", "mail.data")
+WITHIN = (
+    "delivery.collecting", "delivery.packaging", "delivery.packed", "delivery.storing", "delivery.linking",
+    "delivery.linked", "delivery.finished",
+)  # fmt: skip
+SENDER = ("mail.claimed", "mail.data", "mail.sent")
 
 
 @pytest.hookimpl(tryfirst=True)

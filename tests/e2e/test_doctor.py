@@ -272,6 +272,7 @@ def test_services_that_are_down_are_trouble_each(tmp_path: Path) -> None:
     assert "Check SIMCOURIER_EMAIL_URL" in report.of("mail")[0]
 
 
+@pytest.mark.full
 def test_services_that_never_answer_are_given_up(tmp_path: Path) -> None:
     """They take the connection and say nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
@@ -363,6 +364,7 @@ def test_a_user_who_may_only_publish_is_seen_as_one(rabbit_node: RabbitNode, tmp
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.full
 def test_a_broker_short_of_memory_is_trouble(rabbit_node: RabbitNode, tmp_path: Path) -> None:
     topology = Topology(prefix=f"test-{uuid.uuid4().hex[:10]}")
     with connect(rabbit_node.url, topology).consumer(topology.queues):

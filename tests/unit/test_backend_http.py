@@ -181,7 +181,7 @@ def test_bytes_that_were_lost_on_the_way_may_be_sent_again(status: int, code: st
 def test_a_server_without_a_key_elsewhere_is_told_with_what_to_do() -> None:
     backend, _ = local(answer(403, json.dumps({"error": "No.", "code": "only_loopback"})))
 
-    with pytest.raises(PermanentError, match="start it with --key-file") as caught:
+    with pytest.raises(PermanentError, match="local-cloud keys add") as caught:
         backend.check()
 
     assert caught.value.scope == "backend"
