@@ -21,5 +21,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/backends", views.backends),
     path("api/deliveries/<uuid:delivery_id>", views.delivery),
+    path("favicon.ico", views.favicon),
     path("healthz", views.healthz),
 ]

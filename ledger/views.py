@@ -76,6 +76,12 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> JsonResponse:
     )
 
 
+def favicon(request: HttpRequest) -> HttpResponse:
+    """None: browsers ask for it on every page, and each time the log would tell that it is missing."""
+    del request
+    return HttpResponse(status=204, headers={"Cache-Control": "max-age=86400"})
+
+
 @require_safe
 @_tells_when_the_ledger_is_away
 def healthz(request: HttpRequest) -> JsonResponse:

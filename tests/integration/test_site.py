@@ -301,3 +301,8 @@ def test_a_data_folder_that_somebody_made_before_is_closed_to_others(tmp_path: P
     ledger.make_data_dir(folder)
 
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_browser_that_asks_for_an_icon_leaves_no_warning(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    assert client.get("/favicon.ico").status_code == 204
+    assert caplog.text == ""
