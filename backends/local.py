@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import cached_property, partial
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, field_validator
@@ -134,7 +134,7 @@ class Local(Backend[Config]):
     def _resumed(self, progress: Progress) -> _Upload | None:
         """The upload of an earlier try, where it really stands; None: there is none."""
         url = (progress.checkpoint or {}).get("upload")
-        if not url:
+        if not url or not self._is_there(str(url)):
             return None
         try:
             answer = self._ask("HEAD", str(url))
@@ -161,7 +161,7 @@ class Local(Backend[Config]):
         place = answer.headers.get("Location")
         if not place:
             raise PermanentError(f"{self._service} does not say where the upload is to go.", scope="backend")
-        upload = _Upload(urljoin(self._collection, place), 0, size)
+        upload = _Upload(self._address(place), 0, size)
         progress.save({"upload": upload.url}, 0)
         return upload
 
@@ -214,7 +214,9 @@ class Local(Backend[Config]):
         try:
             _told(self._api("GET", "status"), "free_bytes")
         except _NotOurs:
-            options = partial(self.http.options, self.config.server, headers=self._signed({}), timeout=TIMEOUT)
+            options = partial(
+                self.http.options, self.config.server, headers=self._signed(self.config.server, {}), timeout=TIMEOUT
+            )
             if "Tus-Version" in call("The server", options, lambda *_: _NotOurs()).headers:
                 return False
             raise
@@ -229,6 +231,17 @@ class Local(Backend[Config]):
         """Where uploads begin."""
         return f"{self.config.server}/files/" if self._is_ours else self.config.server
 
+    def _address(self, place: str) -> str:
+        """An upload's address as we reach the server, which may call itself otherwise (behind a proxy, say)."""
+        if self._is_ours:
+            return self._collection + place.rstrip("/").rpartition("/")[2]
+        ours, parts = urlsplit(self.config.server), urlsplit(urljoin(self._collection, place))
+        return urlunsplit((ours.scheme, ours.netloc, parts.path, parts.query, ""))
+
+    def _is_there(self, url: str) -> bool:
+        """Whether an address is one of the definition's server."""
+        return urlsplit(url)[:2] == urlsplit(self.config.server)[:2]
+
     def _api(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """Ask a local cloud what tus has no words for."""
         url = f"{self.config.server}/api/v1/{path}"
@@ -240,7 +253,7 @@ class Local(Backend[Config]):
         return self._request(self._service, method, url, _error_of_tus, headers=headers, **arguments)
 
     def _request(self, service: str, method: str, url: str, meaning: Any, **arguments: Any) -> requests.Response:
-        headers = self._signed(arguments.pop("headers", {}))
+        headers = self._signed(url, arguments.pop("headers", {}))
         arguments.setdefault("timeout", TIMEOUT)
         send = partial(self.http.request, method, url, headers=headers, allow_redirects=False, **arguments)
         answer = call(service, send, meaning)
@@ -248,8 +261,9 @@ class Local(Backend[Config]):
             raise PermanentError(f"{self.config.server} redirects elsewhere; use that address.", scope="backend")
         return answer
 
-    def _signed(self, headers: dict[str, Any]) -> dict[str, Any]:
-        if self.config.key is None:
+    def _signed(self, url: str, headers: dict[str, Any]) -> dict[str, Any]:
+        """The key is for the definition's server alone, whatever addresses an answer or a checkpoint names."""
+        if self.config.key is None or not self._is_there(url):
             return dict(headers)
         return headers | {"Authorization": f"Bearer {self.config.key.get_secret_value()}".encode()}
 

@@ -15,6 +15,7 @@ from backends.errors import TransientError
 from backends.local import Local
 from backends.memory import Memory, fetch
 from backends.suite import BackendContract, Fetch, Make, Store
+from backends.suite_doubles import SampleArchive, SampleProgress
 from tests.support.local_cloud import MIB, LocalCloud, session, watched
 
 server = pytest.fixture(scope="module")(watched)
@@ -82,6 +83,35 @@ class TestLocal(BackendContract):
     ) -> None:
         with pytest.raises(TransientError, match=r"^The archive cannot be read: Input/output error\.$"):
             store(archive(3 * MIB, grows=grows, fails_after=MIB, error=OSError(5, "Input/output error")))
+
+
+def test_a_server_that_calls_itself_otherwise_is_reached_as_the_definition_says() -> None:
+    with LocalCloud(arguments=("--public-url", "https://files.example.org/cloud")) as server, session() as http:
+        backend = Local(Local.Config.model_validate({"server": server.url, "key": server.key}), http)
+        sample, broken = SampleArchive(3 * MIB, key="a/1/b.zip", name="b.zip", fails_after=MIB), SampleProgress()
+        with pytest.raises(TransientError):
+            backend.store(sample, broken)
+
+        stored = backend.store(SampleArchive(3 * MIB, key="a/1/b.zip", name="b.zip"), SampleProgress(broken.checkpoint))
+
+        assert stored.size == 3 * MIB
+        assert backend.link(stored, None).url.startswith("https://files.example.org/cloud/f/")
+        assert len(server.events("audit.uploaded")) == 1
+
+
+def test_the_key_is_sent_to_no_other_server_that_a_checkpoint_names() -> None:
+    with LocalCloud() as server, LocalCloud(key="another key of another server") as other, session() as http:
+        foreign = Local(Local.Config.model_validate({"server": other.url, "key": other.key}), http)
+        broken = SampleProgress()
+        with pytest.raises(TransientError):
+            foreign.store(SampleArchive(3 * MIB, key="a/1/b.zip", name="b.zip", fails_after=MIB), broken)
+        asked = len(other.events("request.refused"))
+        backend = Local(Local.Config.model_validate({"server": server.url, "key": server.key}), http)
+
+        backend.store(SampleArchive(3 * MIB, key="a/1/b.zip", name="b.zip"), SampleProgress(broken.checkpoint))
+
+        assert len(other.events("request.refused")) == asked  # nobody came with a key that is not known there
+        assert server.keys() == ["a/1/b.zip"]
 
 
 def test_the_plugin_on_the_page_for_authors_is_one() -> None:

@@ -420,7 +420,7 @@ def test_ctrl_c_leaves_nothing_of_the_demo(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, complained = process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    assert process.returncode in {130, -signal.SIGINT}  # a shell says 130 to both
     assert complained == ""
     assert list(tmp_path.iterdir()) == []
 
