@@ -20,7 +20,7 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
         Refusal: nothing came for too long.
         RequestPayloadError, ConnectionError: the client has gone, or sends what is no body.
     """
-    await _ask_for(request)
+    await ask_for(request)
     while True:
         try:
             async with asyncio.timeout(request.app[READ_SECONDS]):
@@ -38,7 +38,7 @@ async def whole(request: web.Request) -> bytes:
     Raises:
         Refusal: it did not.
     """
-    await _ask_for(request)
+    await ask_for(request)
     try:
         async with asyncio.timeout(request.app[READ_SECONDS]):
             return await request.read()
@@ -56,7 +56,7 @@ async def expected(request: web.Request) -> None:
         raise web.HTTPExpectationFailed
 
 
-async def _ask_for(request: web.Request) -> None:
+async def ask_for(request: web.Request) -> None:
     """Tell a client that waits for it that its body is wanted: it was not refused (RFC 9110, section 10.1.1)."""
     if hdrs.EXPECT in request.headers and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 from local_cloud import audit
 from local_cloud.access import Access
 from local_cloud.bodies import READ_SECONDS, expected, whole
+from local_cloud.direct import DIRECT
 from local_cloud.errors import Problem, Refusal, response
 from local_cloud.limits import Limits
 from local_cloud.links import Links
@@ -138,7 +139,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     handler = _stopping if request.app[STATE].stopping else handler
     try:
-        return await handler(request)
+        answer = await handler(request)
     except Refusal as refusal:
         log.info(
             "request.refused", method=request.method, route=_route(request), code=refusal.code, peer=request.remote
@@ -152,8 +153,9 @@ async def _answer_refusals(request: web.Request, handler: Handler) -> web.Stream
     except Exception:
         log.exception("request.bug", method=request.method, route=_route(request))
         answer = response(Refusal(Problem.BROKEN))
-    if not request.content.at_eof():
-        # The client is still sending: it gets the answer, and the connection is not used again.
+    if DIRECT in request or not request.content.at_eof():
+        # The client is still sending, or was read from by another way: it gets the answer, and the connection is not
+        # used again.
         answer.force_close()
     return answer
 

@@ -24,7 +24,8 @@ from aiohttp import hdrs, web
 
 from local_cloud import audit
 from local_cloud.access import Access, Uploader
-from local_cloud.bodies import pieces
+from local_cloud.bodies import ask_for, pieces
+from local_cloud.direct import DIRECT, SLICE_BYTES, Direct
 from local_cloud.errors import Problem, Refusal
 from local_cloud.limits import Limits
 from local_cloud.metrics import COUNTERS
@@ -326,6 +327,9 @@ class Tus:
         appending: Appending,
         verify: _Hash | None,
     ) -> None:
+        if Direct.fits(request) and upload.length is not None:
+            await self._pour_directly(request, uploader, appending, verify)
+            return
         self._memory.enter(request.transport)
         pouring = Pouring(appending, self._run, verify, self._memory)
         have = appending.size
@@ -344,6 +348,19 @@ class Tus:
                 await pouring.add(piece)
         finally:
             await pouring.end()
+
+    async def _pour_directly(
+        self, request: web.Request, uploader: Uploader, appending: Appending, verify: _Hash | None
+    ) -> None:
+        """A large body that fits: this was asked before."""
+
+        async def arrived(count: int) -> None:
+            COUNTERS.add("received_bytes_total", count)
+            await self._limits.pace(uploader, count)
+
+        await ask_for(request)
+        direct = Direct(request, min(SLICE_BYTES, uploader.bytes_per_second or SLICE_BYTES))
+        await direct.pour(appending, verify, self._run, arrived)
 
     def _begin(self, uploader: Uploader, length: int | None, **told: Any) -> Upload:
         """Admit an upload and count it, before the next one is admitted."""
@@ -407,9 +424,14 @@ def _stopper(request: web.Request) -> Callable[[], None]:
     """
     transport = request.transport
 
-    def stop() -> None:
+    def end() -> None:
         if transport is not None:
-            asyncio.get_running_loop().call_later(DRAIN_SECONDS, transport.abort)
+            transport.abort()
+        if DIRECT in request:
+            request[DIRECT].stop()
+
+    def stop() -> None:
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, end)
 
     return stop
 

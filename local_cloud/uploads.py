@@ -90,7 +90,7 @@ class Appending:
         """Of all bytes; None: it is not known any more."""
         return self._digest
 
-    def write(self, pieces: Sequence[bytes]) -> None:
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Add bytes."""
         digest, self._digest = self._digest, None  # until all is well
         with disk_full_told():
@@ -122,7 +122,7 @@ class Appending:
         """Let go of the file."""
         os.close(self._file)
 
-    def _write(self, piece: bytes) -> None:
+    def _write(self, piece: bytes | memoryview) -> None:
         left = memoryview(piece)
         while left:
             count = os.write(self._file, left)

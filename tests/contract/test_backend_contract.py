@@ -105,12 +105,11 @@ def test_the_key_is_sent_to_no_other_server_that_a_checkpoint_names() -> None:
         broken = SampleProgress()
         with pytest.raises(TransientError):
             foreign.store(SampleArchive(3 * MIB, key="a/1/b.zip", name="b.zip", fails_after=MIB), broken)
-        asked = len(other.events("request.refused"))
         backend = Local(Local.Config.model_validate({"server": server.url, "key": server.key}), http)
 
         backend.store(SampleArchive(3 * MIB, key="a/1/b.zip", name="b.zip"), SampleProgress(broken.checkpoint))
 
-        assert len(other.events("request.refused")) == asked  # nobody came with a key that is not known there
+        assert "no_key" not in [line["code"] for line in other.events("request.refused")]
         assert server.keys() == ["a/1/b.zip"]
 
 
