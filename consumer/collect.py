@@ -68,14 +68,19 @@ def collect(results: Results, roots: Sequence[str]) -> Snapshot:
         else:
             files.append(found)
     if not files:
-        what = (
-            "holds no file that could be packed"
-            if left_out or not (results.include or results.exclude)
-            else ("holds no file that matches the patterns")
-        )
-        raise Undeliverable(f"The results folder {folder} {what}.")
+        raise Undeliverable(f"The results folder {folder} {_nothing(left_out, results)}.")
     files.sort(key=lambda file: file.name)
     return Snapshot(tuple(files), tuple(sorted(left_out)))
+
+
+def _nothing(left_out: Sequence[str], results: Results) -> str:
+    """Why there is nothing to pack."""
+    if left_out:
+        more = f" And {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        return f"holds no file that could be packed: {left_out[0]}{more}".removesuffix(".")
+    if results.include or results.exclude:
+        return "holds no file that matches the patterns"
+    return "holds no file that could be packed"
 
 
 def locate(location: str, roots: Sequence[str]) -> Path:

@@ -22,7 +22,10 @@ else
     outcome=succeeded
 fi
 
-set -- "$folder" --to "$SLURM_JOB_USER@$DOMAIN" --backend local --title "$SLURM_JOB_NAME" \
+# A title is one line of at most 200 characters; a job's name may be anything.
+title=$(printf %s "$SLURM_JOB_NAME" | tr '[:cntrl:]' ' ' | cut -b 1-200 | iconv -c -f UTF-8 -t UTF-8)
+
+set -- "$folder" --to "$SLURM_JOB_USER@$DOMAIN" --backend local --title "$title" \
     --simulation-id "$SLURM_JOB_ID" --outcome "$outcome" --exit-code "$code" \
     --label "cluster=$SLURM_CLUSTER_NAME" --label "job=$SLURM_JOB_ID"
 if [ -n "${SLURM_ARRAY_JOB_ID-}" ]; then

@@ -107,7 +107,8 @@ def manage(settings: Settings, arguments: Sequence[str]) -> None:
             _own_file()
         if name not in ABOUT_TABLES and not looks:
             ready("manage")
-        with changing() if name == "migrate" and not looks else nullcontext():
+        only_forward = all(word.startswith("-") for word in arguments[1:])  # and to no migration by its name
+        with changing(only_forward=only_forward) if name == "migrate" and not looks else nullcontext():
             execute_from_command_line(["simcourier manage", *arguments])
 
 

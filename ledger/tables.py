@@ -88,15 +88,19 @@ def users() -> list[str]:
 
 
 @contextmanager
-def changing() -> Iterator[None]:
+def changing(*, only_forward: bool) -> Iterator[None]:
     """Have the tables to ourselves for the time of the block.
+
+    Args:
+        only_forward: the block brings them up to date and does no more; if they are, nobody is in its way.
 
     Raises:
         LedgerRefused: others use them.
     """
     users = _users("manage")
     with users.turn():
-        _wait_until_alone(users)
+        if not only_forward or unapplied():
+            _wait_until_alone(users)
         yield
 
 

@@ -70,7 +70,7 @@ def carry_over(ctx: click.Context, folder: Path, old_key_file: Path | None, *, d
         if dry_run:
             if not ledger.carried:
                 ledger.expect_fresh()
-            click.echo("Nothing was changed.")
+            click.echo("Nothing was carried over.")
             return
         broker = engine_of(settings)
         broker.consumer([broker.topology.dead]).close()  # declares the queues

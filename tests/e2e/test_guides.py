@@ -160,6 +160,18 @@ def test_slurm_epilog(tmp_path: Path, ended: str, outcome: str, exit_code: int) 
     assert data.labels == {"cluster": "bremen", "job": "4711"}
 
 
+def test_slurm_epilog_of_a_job_whose_name_is_no_title(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    (tmp_path / "srv" / "anna" / "4711").mkdir(parents=True)
+
+    done = run_epilog(desk, SLURM_JOB_EXIT_CODE2="0:0", SLURM_JOB_NAME=f"two\nlines {'ä' * 300}")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    (event,) = desk.queued()
+    assert event.data.title is not None
+    assert event.data.title.startswith("two lines ääää")
+
+
 def test_slurm_epilog_of_an_array_and_of_a_job_without_results_and_while_the_broker_is_away(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
 

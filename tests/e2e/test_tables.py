@@ -66,6 +66,9 @@ def test_tables_are_not_changed_under_a_process_that_uses_them(env: dict[str, st
         assert str(worker.pid) in sentence(simcourier("manage", "migrate", env=env, module=NEWER))
         assert simcourier("manage", "migrate", "--plan", env=env, module=NEWER).returncode == 0
         assert simcourier("where", "x", env=env).stderr.startswith("Error: No delivery")
+        nothing_to_do = simcourier("manage", "migrate", env=env)
+        assert (nothing_to_do.returncode, "No migrations to apply" in nothing_to_do.stdout) == (0, True)
+        assert str(worker.pid) in sentence(simcourier("manage", "migrate", "simcourier", "zero", env=env))
 
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0

@@ -115,6 +115,16 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_told_apart(results: Pat
             collect(of(folder), ())
 
 
+def test_where_nothing_can_be_packed_the_reason_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / name).symlink_to("/nowhere")
+
+    with pytest.raises(Undeliverable, match=r"holds no file that could be packed: a: .*And 1 more\.$"):
+        collect(of(folder), ())
+
+
 def test_a_root_that_this_worker_cannot_see_is_waited_for(tmp_path: Path) -> None:
     with pytest.raises(NotNow, match="not visible"):
         collect(of(tmp_path / "unmounted" / "run"), (str(tmp_path / "unmounted"),))
