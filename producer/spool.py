@@ -21,7 +21,7 @@ from uuid import UUID
 from messaging import faults
 from messaging.errors import UserError
 from messaging.messages import InvalidMessage, SimulationCompleted, parse_event
-from producer.durable import make_folder, sync, write_new
+from producer.durable import create, make_folder, sync, write_new
 
 # Nanoseconds since 1970 in 20 digits, then the event's id.
 NAME = re.compile(r"(?P<number>\d{20})-(?P<event>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.json")
@@ -221,7 +221,7 @@ class Spool:
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[int]:
         with self._speaking("locked"):
-            descriptor = os.open(self.folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = create(self.folder / name, os.O_RDWR)
         try:
             yield descriptor
         finally:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from messaging import faults
 from messaging.messages import Completed, InvalidMessage, Outcome, SimulationCompleted, parse_event
-from producer.durable import make_folder, overwrite, sync, write_new
+from producer.durable import create, create_folder, make_folder, overwrite, sync, write_new
 from producer.event import InvalidEvent
 from producer.runs.alive import Process
 from producer.runs.tail import Source, readable
@@ -129,11 +129,11 @@ class Runs:
         with _speaking(self.folder, "written"):
             make_folder(self.folder)
             try:
-                folder.mkdir(mode=0o700)
+                create_folder(folder)
             except FileExistsError as error:
                 raise InvalidEvent("event_id", f"there is a run with the id {event.id}; take a new id.") from error
             try:
-                descriptor = os.open(folder / RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+                descriptor = create(folder / RECORD, os.O_RDWR | os.O_EXCL)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 body = event.to_bytes()
                 write_new(folder / EVENT, body.ljust(len(body) + ROOM_BYTES))

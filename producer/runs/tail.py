@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from messaging.messages import LOG_TAIL_CHARACTERS
+from producer.durable import create
 
 # The last 4000 characters in UTF-8, at their longest.
 RING_BYTES = 4 * LOG_TAIL_CHARACTERS
@@ -113,7 +114,7 @@ def _clean(data: bytes) -> str:
 
 
 def _mapped(path: Path) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = create(path, os.O_RDWR | os.O_EXCL)
     try:
         # Not just a length: a page that finds no room on the disk would kill whoever writes to it.
         os.posix_fallocate(descriptor, 0, HEAD.size + RING_BYTES)

@@ -45,7 +45,7 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding(name, Mark.OK, str(folder))
     yield from _files_here(settings, folder)
-    yield _room(nearest)
+    yield from _rooms(settings, nearest)
 
 
 def results_roots(settings: Settings) -> Iterator[Finding]:
@@ -83,15 +83,32 @@ def _files_here(settings: Settings, folder: Path) -> Iterator[Finding]:
         yield Finding("data folder", Mark.TROUBLE, str(error))
 
 
-def _room(folder: Path) -> Finding:
+def _rooms(settings: Settings, data_folder: Path) -> Iterator[Finding]:
+    """Room on every disk that something of ours is written to."""
+    more = "Archives are made in the data folder before they are sent: make room for the largest, and more."
+    seen = {data_folder.stat().st_dev}
+    yield _room("free space", data_folder, more)
+    for name, url, scheme in (
+        ("ledger", settings.database_url, "sqlite://"),
+        ("broker", settings.broker_url, "sqlite://"),
+        ("mails", settings.email_url, "file://"),
+    ):
+        address = url.get_secret_value()
+        folder = Path(address.removeprefix(f"{scheme}/" if scheme == "sqlite://" else scheme))
+        folder = folder.parent if scheme == "sqlite://" else folder
+        if address.startswith(scheme) and folder.is_dir() and (device := folder.stat().st_dev) not in seen:
+            seen.add(device)
+            yield _room(f"free space ({name})", folder, "Make room there: without it nothing is written down any more.")
+
+
+def _room(name: str, folder: Path, more: str) -> Finding:
     free = shutil.disk_usage(folder).free
     told = f"{free / 1024**3:.1f} GiB are free at {folder}."
-    more = "Archives are made in the data folder before they are sent: make room for the largest, and more."
     if free < LITTLE_BYTES:
-        return Finding("free space", Mark.TROUBLE, told, more)
+        return Finding(name, Mark.TROUBLE, told, more)
     if free < SCARCE_BYTES:
-        return Finding("free space", Mark.WARNING, told, more)
-    return Finding("free space", Mark.OK, told)
+        return Finding(name, Mark.WARNING, told, more)
+    return Finding(name, Mark.OK, told)
 
 
 def _root(name: str, root: str) -> Finding:

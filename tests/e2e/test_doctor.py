@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -193,6 +195,22 @@ def test_a_data_folder_that_is_a_file_or_open_to_others_is_told(tmp_path: Path) 
 
     (tmp_path / "data").mkdir(mode=0o755)
     assert f"chmod 700 {tmp_path}/data" in Report(settings(tmp_path)).warnings[0]
+
+
+def test_a_disk_of_the_ledgers_own_that_is_full_is_trouble(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)], check=True)
+    try:
+        report = Report(
+            environ(data_dir=tmp_path / "data", secret_key=SECRET, database_url=f"sqlite:///{disk}/ledger.db")
+        )
+
+        assert "free space (ledger): 0.0 GiB are free at" in report.trouble()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_events_that_wait_on_this_machine_are_told(tmp_path: Path) -> None:

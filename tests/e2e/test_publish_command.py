@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -20,6 +21,7 @@ import pytest
 from messaging.connect import connect
 from messaging.messages import Completed, Lane, Results, SimulationCompleted, digest, parse_event
 from messaging.topology import Topology
+from tests.support.commands import environ, simcourier
 from tests.support.host import ROOT, Host
 
 
@@ -366,3 +368,21 @@ def too_large() -> SimulationCompleted:
         recipients=("anna@example.org",),
     )
     return SimulationCompleted.of(data, source="//host/simcourier", time=datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def test_what_root_publishes_from_somebodys_data_folder_is_that_ones(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files for others")
+    folder, results = tmp_path / "data", tmp_path / "results"
+    for one in (folder, results):
+        one.mkdir(mode=0o700)
+    os.chown(folder, 12345, 12345)
+    away = environ(data_dir=folder, broker_url="amqp://127.0.0.1:1")
+
+    done = simcourier("publish", str(results), "--to", "anna@example.org", "--backend", "local", env=away)
+    run = simcourier("run", "--to", "anna@example.org", "--backend", "local", "--", "true", env=away)
+
+    assert (done.returncode, run.returncode) == (0, 0), run.stderr
+    made = [path for path in folder.rglob("*") if path.is_file() or path.is_dir()]
+    assert made
+    assert {path.stat().st_uid for path in made} == {12345}
