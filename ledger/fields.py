@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
+DUMPED = "encrypted:"  # stands before the Fernet token in what `dumpdata` writes
 _PURPOSE = b"simcourier storage backend secrets v1"
 
 
@@ -33,15 +34,31 @@ class EncryptedTextField(models.TextField):
         Raises:
             ImproperlyConfigured: none of the keys fits.
         """
-        if not value:
-            return value
-        try:
-            return _fernet().decrypt(value.encode("ascii")).decode()
-        except InvalidToken as error:
-            raise ImproperlyConfigured(
-                "A stored secret cannot be decrypted: SIMCOURIER_SECRET_KEY is not the one it was encrypted with; set "
-                "that one, or list it in SIMCOURIER_SECRET_KEY_FALLBACKS."
-            ) from error
+        return _decrypted(value) if value else value
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """What ``dumpdata`` writes: encrypted, as in the database."""
+        secret = self.get_prep_value(self.value_from_object(obj))
+        return f"{DUMPED}{secret}" if secret else ""
+
+    def to_python(self, value: Any) -> Any:
+        """What ``loaddata`` reads, and a form: the encrypted text of a dump becomes plain again.
+
+        Raises:
+            ImproperlyConfigured: none of the keys fits the dump.
+        """
+        text = super().to_python(value)
+        return _decrypted(text.removeprefix(DUMPED)) if isinstance(text, str) and text.startswith(DUMPED) else text
+
+
+def _decrypted(token: str) -> str:
+    try:
+        return _fernet().decrypt(token.encode()).decode()
+    except InvalidToken as error:
+        raise ImproperlyConfigured(
+            "A stored secret cannot be decrypted: SIMCOURIER_SECRET_KEY is not the one it was encrypted with; set "
+            "that one, or list it in SIMCOURIER_SECRET_KEY_FALLBACKS."
+        ) from error
 
 
 def _fernet() -> MultiFernet:

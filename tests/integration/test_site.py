@@ -90,6 +90,23 @@ def test_a_definition_is_saved_and_its_secrets_are_neither_shown_nor_readable_in
     assert CANARY not in repr(definition("local"))
 
 
+def test_a_dump_of_the_definitions_holds_no_secret_and_can_be_loaded(client: Client, tmp_path: Path) -> None:
+    from django.core.management import call_command
+
+    from ledger.definitions import definition
+    from ledger.models import StorageBackend
+
+    client.post(ADD, fill())
+    call_command("dumpdata", "simcourier.storagebackend", output=str(tmp_path / "dump.json"))
+    StorageBackend.objects.all().delete()
+    call_command("loaddata", str(tmp_path / "dump.json"), verbosity=0)
+
+    assert CANARY not in (tmp_path / "dump.json").read_text()
+    assert "10.10.160.10:8976" not in (tmp_path / "dump.json").read_text()
+    assert definition("local").config_values() == {"key": CANARY}
+    assert definition("local").token.get_secret_value() == "10.10.160.10:8976"
+
+
 def test_secrets_that_are_left_empty_are_kept(client: Client) -> None:
     from ledger.definitions import definition
 
