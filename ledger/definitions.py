@@ -27,8 +27,27 @@ class UnknownBackend(Exception):
     """No definition has this identifier."""
 
 
-class WrongIdentifier(UserError):
-    """An identifier is a plugin's id, or that, a hyphen and a name."""
+class WrongDefinition(UserError):
+    """A field of a definition cannot be stored as it is; the text names the field, never its value."""
+
+    exit_code = 2
+
+
+def parse_config(text: str) -> dict[str, Any]:
+    """The config in a JSON text.
+
+    Raises:
+        WrongDefinition: it is no JSON object.
+    """
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise WrongDefinition(f"The config is no JSON: {error}.") from error
+    except RecursionError as error:
+        raise WrongDefinition("The config is nested too deeply.") from error
+    if not isinstance(config, dict):
+        raise WrongDefinition("The config must be a JSON object: {...}.")
+    return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +114,8 @@ def define(
     What is None stays as it is; in a new definition it is empty, the name the identifier, and 30 days are kept.
 
     Raises:
-        WrongIdentifier: the identifier is not formed as it must be.
+        WrongDefinition: a field is not as it must be.
     """
-    try:
-        StorageBackend._meta.get_field("storage_backend_id").run_validators(identifier)  # noqa: SLF001 - Django's own name
-    except ValidationError as error:
-        raise WrongIdentifier(f"'{identifier}' is no identifier: {' '.join(error.messages)}") from error
     given = {
         "storage_backend": name,
         "storage_backend_token": token,
@@ -110,6 +125,7 @@ def define(
         "storage_backend_active": active,
     }
     values = {field: value for field, value in given.items() if value is not None}
+    _expect_sound({"storage_backend_id": identifier, **values})
     with transaction.atomic():
         before = StorageBackend.objects.filter(storage_backend_id=identifier).first()
         row, created = StorageBackend.objects.update_or_create(
@@ -118,6 +134,16 @@ def define(
         note(row, added=created, fields=[name for name in values if getattr(before, name, None) != getattr(row, name)])
     try_at_once(identifier)
     return created
+
+
+def _expect_sound(values: Mapping[str, Any]) -> None:
+    others = {field.name for field in StorageBackend._meta.get_fields()} - set(values)  # noqa: SLF001 - Django's own name
+    try:
+        StorageBackend(**values).clean_fields(exclude=others)
+    except ValidationError as error:
+        name, texts = next(iter(error.message_dict.items()))
+        label = StorageBackend._meta.get_field(name).verbose_name  # type: ignore[union-attr]  # noqa: SLF001
+        raise WrongDefinition(f"{label}: {' '.join(texts)}") from error
 
 
 @unit_of_work

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backends.registry import WrongConfig, admit
-from ledger.definitions import Definition, WrongIdentifier, define
+from ledger.definitions import Definition, WrongDefinition, define
 from messaging.errors import UserError
 
 FORMAT = "simcourier-backends-1"
@@ -96,7 +96,7 @@ def import_definitions(
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             yield Imported(name, "refused", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-        except (WrongConfig, WrongIdentifier) as error:
+        except (WrongConfig, WrongDefinition) as error:
             yield Imported(name, "refused", str(error))
         else:
             there.add(name)
@@ -114,6 +114,8 @@ def _rows(text: str) -> list[dict[str, Any]]:
         document = json.loads(text)
     except ValueError as error:
         raise NotReadable(f"The file is no JSON: {error}.") from error
+    except RecursionError as error:
+        raise NotReadable("The file is nested too deeply.") from error
     if isinstance(document, dict) and document.get("format") == FORMAT and isinstance(document.get("backends"), list):
         return [row if isinstance(row, dict) else {} for row in document["backends"]]
     if isinstance(document, list):
@@ -152,5 +154,5 @@ def _ops_config(value: Any) -> Any:
         return value or {}
     try:
         return json.loads(value) if value.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return value

@@ -1,4 +1,4 @@
-"""A text column that is encrypted at rest."""
+"""A text column that is encrypted at rest, and what a text must be to be stored at all."""
 
 from __future__ import annotations
 
@@ -9,11 +9,31 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
 
 DUMPED = "encrypted:"  # stands before the Fernet token in what `dumpdata` writes
 _PURPOSE = b"simcourier storage backend secrets v1"
+
+
+def storable(text: str) -> None:
+    """Both databases take it.
+
+    Raises:
+        ValidationError: it holds a NUL character or half of a surrogate pair.
+    """
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError("NUL characters and halves of surrogate pairs cannot be stored.")
+
+
+def one_line(text: str) -> None:
+    """It can stand in a heading.
+
+    Raises:
+        ValidationError: it holds a line break or another control character.
+    """
+    if not text.isprintable():
+        raise ValidationError("One line without control characters is expected.")
 
 
 class EncryptedTextField(models.TextField):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
@@ -10,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from backends.registry import WrongConfig, admit
+from ledger.definitions import WrongDefinition, parse_config
 from ledger.models import StorageBackend
 
 KEPT = "Set. Leave empty to keep it."
@@ -48,6 +48,8 @@ class StorageBackendForm(forms.ModelForm):
             if getattr(self.instance, name):
                 self.fields[name].help_text = KEPT
             self.initial.pop(name, None)
+        if self.instance.pk:
+            self.fields["storage_backend_id"].disabled = True  # events and deliveries go by it
 
     def clean(self) -> dict[str, Any]:
         """Hold token and config against the plugin's model.
@@ -63,11 +65,9 @@ class StorageBackendForm(forms.ModelForm):
         if not identifier:
             return values
         try:
-            config = json.loads(values["storage_backend_config"] or "{}")
-        except ValueError as error:
-            raise ValidationError({"storage_backend_config": f"This is not JSON: {error}."}) from error
-        if not isinstance(config, dict):
-            raise ValidationError({"storage_backend_config": "A JSON object is expected: {...}."})
+            config = parse_config(values["storage_backend_config"] or "{}")
+        except WrongDefinition as error:
+            raise ValidationError({"storage_backend_config": str(error)}) from error
         try:
             admit(identifier, values["storage_backend_token"], config, getattr(settings, "SIMCOURIER_SITE", {}))
         except WrongConfig as error:

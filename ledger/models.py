@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import uuid
 
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from ledger.fields import EncryptedTextField
+from ledger.fields import EncryptedTextField, one_line, storable
 from ledger.states import Kind, NoticeState, Stage, State
 from messaging.messages import Lane
+
+MOST_KEEP_DAYS = 36_500  # a hundred years; 0 is for ever
 
 
 class StorageBackend(models.Model):
     """A definition: where archives can be stored, and how to sign in there."""
 
-    storage_backend = models.CharField("Backend name", max_length=100)
+    storage_backend = models.CharField("Backend name", max_length=100, validators=[one_line])
     storage_backend_id = models.CharField(
         "Backend identifier",
         max_length=100,
         unique=True,
         validators=[
             RegexValidator(
-                r"^[a-z0-9_]+(-[A-Za-z0-9_.-]+)?$",
+                r"^[a-z0-9_]+(-[A-Za-z0-9_.-]+)?\Z",
                 "The plugin's id, or plugin id, hyphen and a name of your own, e.g. local or seafile-bremen.",
             )
         ],
         help_text="The plugin's id, or plugin id, hyphen and a name of your own for a second account: seafile-bremen.",
     )
-    storage_backend_token = EncryptedTextField("Backend token", blank=True)
-    storage_backend_config = EncryptedTextField("Backend config", blank=True, help_text="JSON")
+    storage_backend_token = EncryptedTextField("Backend token", blank=True, validators=[storable])
+    storage_backend_config = EncryptedTextField("Backend config", blank=True, help_text="JSON", validators=[storable])
     storage_backend_keep_days = models.PositiveIntegerField(
-        "Backend keep days", default=30, help_text="Days after the mail for which an archive is kept; 0: for ever."
+        "Backend keep days",
+        default=30,
+        validators=[MaxValueValidator(MOST_KEEP_DAYS)],
+        help_text="Days after the mail for which an archive is kept; 0: for ever.",
     )
-    storage_backend_desc = models.TextField("Backend description", blank=True)
+    storage_backend_desc = models.TextField("Backend description", blank=True, validators=[storable])
     storage_backend_active = models.BooleanField(
         "Backend active", default=True, help_text="Whether it can be selected for a simulation."
     )

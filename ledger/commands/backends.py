@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -87,18 +86,13 @@ def add_backend(
     """
     settings = prepared(ctx)
     from backends.registry import WrongConfig, admit
-    from ledger.definitions import define, definitions
+    from ledger.definitions import define, definitions, parse_config
 
     before = next((one for one in definitions() if one.identifier == identifier), None)
     if before and all(given is None for given in (name, token_file, config_file, keep_days, description, active)):
         raise click.UsageError(f"'{identifier}' is there already, and nothing to change was given.")
     token = token_file.read().strip() if token_file else None
-    try:
-        config = json.load(config_file) if config_file else None
-    except ValueError as error:
-        raise click.UsageError(f"The config is no JSON: {error}.") from error
-    if config is not None and not isinstance(config, dict):
-        raise click.UsageError("The config must be a JSON object: {...}.")
+    config = parse_config(config_file.read()) if config_file else None
     old_token, old_config = (before.token.get_secret_value(), before.config_values()) if before else ("", {})
     try:
         admit(
@@ -197,7 +191,7 @@ def export_backends(
 
 
 @backends.command("import")
-@click.argument("source", metavar="FILE", type=click.File("r", encoding="utf-8"))
+@click.argument("source", metavar="FILE", type=click.File("rb"))
 @click.option("--replace", is_flag=True, help="Change definitions that are there already.")
 @click.pass_context
 def import_backends(ctx: click.Context, source: Any, *, replace: bool) -> None:
@@ -215,7 +209,11 @@ def import_backends(ctx: click.Context, source: Any, *, replace: bool) -> None:
 
     refused = 0
     known = [one.identifier for one in definitions()]
-    for one in import_definitions(source.read(), known, settings.site, replace=replace):
+    try:
+        text = source.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{source.name} is not UTF-8; save it as that.") from error
+    for one in import_definitions(text, known, settings.site, replace=replace):
         reason = f": {one.reason.rstrip('.')}" if one.reason else ""
         refused += one.outcome == "refused"
         click.echo(f"{one.identifier}: {one.outcome}{reason}.", err=one.outcome == "refused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from messaging.errors import UserError
 from messaging.messages import digest
 from messaging.settings import Settings
 from tests.support.events import event
@@ -105,6 +107,66 @@ def test_a_dump_of_the_definitions_holds_no_secret_and_can_be_loaded(client: Cli
     assert "10.10.160.10:8976" not in (tmp_path / "dump.json").read_text()
     assert definition("local").config_values() == {"key": CANARY}
     assert definition("local").token.get_secret_value() == "10.10.160.10:8976"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "fields", "sentence"),
+    [
+        ("local\n", {}, "Backend identifier: The plugin's id, or plugin id, hyphen and a name"),
+        ("local", {"name": "x" * 101}, "Backend name: Ensure this value has at most 100 characters"),
+        ("local", {"name": "two\nlines"}, "Backend name: One line without control characters is expected."),
+        ("local", {"description": "half \ud800"}, "Backend description: NUL characters and halves of surrogate"),
+        ("local", {"token": "a\0b"}, "Backend token: NUL characters"),
+        ("local", {"keep_days": 2**31}, "Backend keep days: Ensure this value is less than or equal to 36500."),
+    ],
+)
+def test_a_definition_that_no_database_could_hold_is_refused_in_a_sentence(
+    sqlite_ledger: Settings, identifier: str, fields: dict[str, Any], sentence: str
+) -> None:
+    from ledger.definitions import WrongDefinition, define, definitions
+
+    del sqlite_ledger
+    with pytest.raises(WrongDefinition) as caught:
+        define(identifier, **fields)
+
+    assert str(caught.value).startswith(sentence)
+    assert definitions() == []
+
+
+def test_a_config_nested_beyond_measure_is_refused_in_a_sentence(client: Client) -> None:
+    from ledger.definitions import WrongDefinition
+    from ledger.exchange import NotReadable, import_definitions
+
+    page = client.post(ADD, fill(storage_backend_config="[" * 200_000))
+    assert page.status_code == 200
+    assert "nested too deeply" in page.content.decode()
+    with pytest.raises(NotReadable, match="nested too deeply"):
+        list(import_definitions("[" * 200_000, [], {}, replace=False))
+    assert issubclass(NotReadable, UserError)
+    assert issubclass(WrongDefinition, UserError)
+
+
+def test_one_definition_that_cannot_be_stored_does_not_stop_the_others_of_a_file(sqlite_ledger: Settings) -> None:
+    from ledger.exchange import FORMAT, import_definitions
+
+    del sqlite_ledger
+    rows = [
+        {"storage_backend": "x" * 200, "storage_backend_id": "local-a", "storage_backend_token": "10.0.0.1:1"},
+        {"storage_backend": "Good", "storage_backend_id": "local-b", "storage_backend_token": "10.0.0.1:1"},
+    ]
+
+    told = list(import_definitions(json.dumps({"format": FORMAT, "backends": rows}), [], {}, replace=False))
+
+    assert [(one.identifier, one.outcome) for one in told] == [("local-a", "refused"), ("local-b", "added")]
+
+
+def test_the_identifier_of_a_definition_stays_since_events_go_by_it(client: Client) -> None:
+    client.post(ADD, fill())
+    change = f"/admin/simcourier/storagebackend/{stored().pk}/change/"
+
+    client.post(change, fill(storage_backend_id="local-other", storage_backend="Renamed"))
+
+    assert (stored().storage_backend_id, stored().storage_backend) == ("local", "Renamed")
 
 
 def test_secrets_that_are_left_empty_are_kept(client: Client) -> None:
