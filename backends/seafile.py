@@ -15,7 +15,7 @@ import secrets
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -38,24 +38,34 @@ LONGEST_NAME = 240  # bytes of UTF-8; the server takes 255, and may put a number
 LONGEST_ENDING = 16
 NEW_LINKS = 3  # for one chunk, should the file server have forgotten the last one
 SAME = timedelta(minutes=1)
+EXISTING = re.compile(r"\b(?:[0-9a-f]{20}|[0-9a-f]{10})\b")  # the token of a share link
 
-SENTENCES = {
+# The two servers mean different things by 403, 440 and 441. First what concerns the definition, then the one archive.
+OF_THE_WEB_API = {
     401: "does not accept the token",
     403: "does not allow this to the token",
     404: "does not know the library",
+    440: "wants the password of the library: it is encrypted. Take another one",
     441: "cannot open the library",
+    443: "has no room left for the owner of the library",
+    447: "says that the library holds too many files",
+}
+OF_THE_FILE_SERVER = {
+    403: "does not take uploads at the address that it hands out for them",
     443: "has no room left for the owner of the library",
     444: "says that the library was deleted",
     445: "says that the library is damaged",
-    447: "says that the library holds too many files",
 }
 ABOUT_THIS = {
     400: "refused the request",
     413: "stands behind a proxy that takes no bodies as large (client_max_body_size)",
-    440: "does not take the name, or wants the library's password",
+    440: "does not take the name",
+    441: "does not have the file",
     442: "takes no file as large",
 }
 MAY_PASS = {409, 446, 520}
+NO_FILE_SERVER = {401, 404, 405, 501}  # what others answer to an upload
+SHARED = "share"  # the owner of a library that is somebody else's
 
 
 class Config(BaseModel):
@@ -122,7 +132,7 @@ class Seafile(Backend[Config]):
         """Send it in chunks, going on with what an earlier try has brought there."""
         api, place = self._signed_in(), _Place(archive)
         api.library()
-        stored = Stored(key=archive.key, size=place.size, reference={"folder": place.folder, "name": place.name})
+        stored = _stored(archive, place, place.name)
         kept = dict(progress.checkpoint or {})
         mine = kept.get("sha256") == archive.sha256
         if mine and kept.get("committing") and api.size(place.path) == place.size:
@@ -132,12 +142,15 @@ class Seafile(Backend[Config]):
             raise PermanentError(f"{SERVICE} has {free} bytes left, the archive has {place.size}.", scope="backend")
         api.make_folder(place.folder)
         upload = _Upload(self, api, archive, place, progress)
-        size = upload.run(int(kept.get("sending", 0)) if mine else 0)
+        try:
+            name, size = upload.run(int(kept.get("sending", 0)) if mine else 0)
+        except _Gone as error:
+            raise TransientError("The archive's folder was removed while it was being sent.", 1.0) from error
         if size != place.size:  # a longer temporary file of other bytes was there: it is gone now
             api.delete(place.folder)
             progress.save({}, 0)
             raise TransientError(f"{SERVICE} holds {size} bytes, {place.size} were sent; they were removed.", 1.0)
-        return stored
+        return _stored(archive, place, name)
 
     def link(self, stored: Stored, expires: AwareDatetime | None) -> Link:
         """The file's share link: the one there is, or a new one where it would end at another time."""
@@ -171,6 +184,11 @@ class _Place:
         self.path = f"{self.folder}/{self.name}"
 
 
+def _stored(archive: Archive, place: _Place, name: str) -> Stored:
+    """A file under the name that the server gave it, which may be another than was asked for."""
+    return Stored(key=archive.key, size=place.size, reference={"folder": place.folder, "name": name})
+
+
 def _folder(key: str) -> str:
     return f"{FOLDER}/{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
@@ -196,6 +214,8 @@ class _Api(ABC):
     """What is asked of the web API, whatever the token."""
 
     kind: str
+    shares: str
+    """Where share links are made."""
 
     def __init__(self, config: Config, http: requests.Session) -> None:
         assert config.server is not None
@@ -232,8 +252,12 @@ class _Api(ABC):
         """Fields of the form that say where the file goes."""
 
     @abstractmethod
-    def share(self, path: str, expires: datetime | None) -> Link:
-        """A share link."""
+    def links(self, path: str) -> list[dict[str, Any]]:
+        """The share links that the token has made to a file."""
+
+    @abstractmethod
+    def no_link(self, error: _Refused, path: str, expires: datetime | None) -> Link:
+        """What to do where none is made: raises, or finds the one that there is."""
 
     @abstractmethod
     def delete(self, folder: str) -> None:
@@ -245,7 +269,7 @@ class _Api(ABC):
         arguments.setdefault("timeout", TIMEOUT)
         url = f"{self.base}{path}"
         send = partial(self._http.request, method, url, headers=headers, allow_redirects=False, **arguments)
-        answer = call(SERVICE, send, _error_of)
+        answer = call(SERVICE, send, partial(_error_of, OF_THE_WEB_API))
         if answer.status_code >= 300:  # noqa: PLR2004 - RFC 9110, section 15
             raise PermanentError(f"{self.base} redirects elsewhere; use that address.", scope="backend")
         return answer
@@ -257,6 +281,30 @@ class _Api(ABC):
             return json.loads(answer.text, strict=False)
         except ValueError as error:
             raise TransientError("What answers there is no Seafile (a page of a proxy, perhaps).") from error
+
+    def told_of(self, method: str, path: str, **arguments: Any) -> Any:
+        """The JSON of an answer about a file or folder; raises `_Gone` where that is not there, but the library is."""
+        try:
+            return self.told(method, path, **arguments)
+        except _Refused as error:
+            if error.status != 404:  # noqa: PLR2004
+                raise
+            self.library()
+            raise _Gone from error
+
+    def share(self, path: str, expires: datetime | None) -> Link:
+        """The share link that is there if it fits, else a new one."""
+        for link in self.links(path):
+            found = _link(self, link)
+            if not link.get("is_expired") and not link.get("password") and _agree(found.expires, expires):
+                return found
+            self.ask("DELETE", f"{self.shares}{link['token']}/")
+        asked = {"repo_id": str(self._config.repoid), "path": path}
+        until = {"expiration_time": expires.astimezone(UTC).isoformat(timespec="seconds")} if expires else {}
+        try:
+            return _link(self, self.told("POST", self.shares, json=asked | until))
+        except _Refused as error:
+            return self.no_link(error, path, expires)
 
     def placed(self, link: str) -> str:
         """An address of the file server, on the host that the definition names, if it names one."""
@@ -271,6 +319,8 @@ class _Account(_Api):
     """An account's token."""
 
     kind = "account's token"
+    shares = "/api/v2.1/share-links/"
+    _shared = False
 
     @property
     def _repo(self) -> str:
@@ -294,9 +344,13 @@ class _Account(_Api):
             )
         if facts.get("permission") != "rw":
             raise PermanentError(f"The library '{facts.get('name')}' is read-only for this token.", scope="backend")
+        self._shared = facts.get("owner") == SHARED
         return str(facts.get("name"))
 
     def free(self) -> int | None:
+        """Of the account; in somebody else's library that one's quota counts, which nobody tells."""
+        if self._shared:
+            return None
         facts = self.told("GET", "/api2/account/info/")
         total, usage = int(facts.get("total", -2)), int(facts.get("usage", 0))
         return None if total < 0 else max(0, total - usage)
@@ -315,52 +369,41 @@ class _Account(_Api):
 
     def held(self, folder: str, name: str) -> int:
         asked = {"parent_dir": folder, "file_name": name}
-        told = self.told("GET", f"/api/v2.1/repos/{self._repo}/file-uploaded-bytes/", params=asked)
+        told = self.told_of("GET", f"/api/v2.1/repos/{self._repo}/file-uploaded-bytes/", params=asked)
         return int(told["uploadedBytes"])
 
     def upload_link(self, folder: str) -> str:
-        return self.placed(str(self.told("GET", f"/api2/repos/{self._repo}/upload-link/", params={"p": folder})))
+        return self.placed(str(self.told_of("GET", f"/api2/repos/{self._repo}/upload-link/", params={"p": folder})))
 
     def fields(self, folder: str) -> dict[str, str]:
         return {"parent_dir": folder, "replace": "1"}
 
-    def share(self, path: str, expires: datetime | None) -> Link:
-        asked = {"repo_id": self._repo, "path": path}
-        for link in self.told("GET", "/api/v2.1/share-links/", params=asked):
-            found = _link(self, link)
-            if not link.get("is_expired") and _agree(found.expires, expires):
-                return found
-            self.ask("DELETE", f"/api/v2.1/share-links/{link['token']}/")
-        until = {"expiration_time": expires.astimezone(UTC).isoformat(timespec="seconds")} if expires else {}
-        try:
-            return _link(self, self.told("POST", "/api/v2.1/share-links/", json=asked | until))
-        except _Refused as error:
-            if error.status != 400:  # noqa: PLR2004
-                raise
-            raise PermanentError(
-                f"{SERVICE} does not make the share link as asked: its administrator demands a password or another "
-                f"end than {f'{expires:%d %B %Y}' if expires else 'none'}; set Backend keep days to fit.",
-                scope="backend",
-            ) from error
+    def links(self, path: str) -> list[dict[str, Any]]:
+        told = self.told_of("GET", self.shares, params={"repo_id": self._repo, "path": path})
+        return told if isinstance(told, list) else [told]  # servers of long ago
+
+    def no_link(self, error: _Refused, path: str, expires: datetime | None) -> Link:
+        del path
+        if error.status != 400:  # noqa: PLR2004
+            raise error
+        raise _other_rules(expires) from error
 
     def delete(self, folder: str) -> None:
-        try:
-            self.ask("DELETE", f"/api2/repos/{self._repo}/dir/", params={"p": folder})
-        except _Refused as error:
-            if error.status != 404:  # noqa: PLR2004
-                raise
-            self.library()  # the library itself is there: then only the folder is not
+        with suppress(_Gone):
+            self.told_of("DELETE", f"/api2/repos/{self._repo}/dir/", params={"p": folder})
 
 
 class _OwnToken(_Api):
     """A library's own token: no account, so no quota, no file's details, no chunks that can be asked for."""
 
     kind = "the library's own token"
+    shares = "/api/v2.1/via-repo-token/share-links/"
 
     def library(self) -> str:
         facts = self.told("GET", "/api/v2.1/via-repo-token/repo-info/")
         if facts.get("repo_id") != str(self._config.repoid):
             raise PermanentError("The token is that of another library than repoid names.", scope="backend")
+        self.ask("GET", "/api/v2.1/via-repo-token/dir/", params={"path": "/"})  # raises where it is encrypted
         return str(facts.get("repo_name"))
 
     def free(self) -> int | None:
@@ -390,29 +433,43 @@ class _OwnToken(_Api):
     def fields(self, folder: str) -> dict[str, str]:
         return {"parent_dir": "/", "relative_path": folder.lstrip("/"), "replace": "1"}
 
-    def share(self, path: str, expires: datetime | None) -> Link:
-        asked: dict[str, Any] = {"path": path, "repo_id": str(self._config.repoid)}
-        if expires is not None:
-            asked["expiration_time"] = expires.astimezone(UTC).isoformat(timespec="seconds")
+    def links(self, path: str) -> list[dict[str, Any]]:
         try:
-            return _link(self, self.told("POST", "/api/v2.1/via-repo-token/share-links/", json=asked))
+            told = self.told("GET", self.shares, params={"path": path})
         except _Refused as error:
-            existing = re.search(r"\b[0-9a-f]{10,40}\b", error.body)
-            if error.status == 400 and existing:  # noqa: PLR2004 - the answer names the link that there is
-                return Link(url=f"{self.base}/f/{existing[0]}/?dl=1", expires=None)
-            if error.status == 404:  # noqa: PLR2004
-                raise PermanentError(
-                    "The file is not there, or this server makes no links for a library's own token; an account's "
-                    "token can (seafile-get-token).",
-                    scope="backend",
-                ) from error
+            if error.status in {404, 405}:  # the file is not there, or the server only makes links; the next call tells
+                return []
             raise
+        return list(told)
+
+    def no_link(self, error: _Refused, path: str, expires: datetime | None) -> Link:
+        if error.status == 404:  # noqa: PLR2004
+            if self.size(path) is None:
+                raise _Gone from error
+            raise PermanentError(
+                "This server makes no links for a library's own token; an account's token can (seafile-get-token).",
+                scope="backend",
+            ) from error
+        if error.status != 400:  # noqa: PLR2004
+            raise error
+        there = EXISTING.search(error.body)  # the answer names the link that there is
+        if there is None:
+            raise _other_rules(expires) from error
+        url = f"{self.base}/f/{there[0]}/"
+        try:
+            call(SERVICE, partial(self._http.get, url, timeout=TIMEOUT))
+        except PermanentError:
+            raise PermanentError(
+                "The file's link has ended, and this server lets a library's own token make no other one; an "
+                "account's token can (seafile-get-token)."
+            ) from error
+        return Link(url=f"{url}?dl=1", expires=expires)  # made by an earlier try; when it ends nobody tells
 
     def delete(self, folder: str) -> None:
         parent, _, name = folder.rpartition("/")
-        self.ask(
-            "DELETE", "/api/v2.1/via-repo-token/batch-delete-item/", json={"parent_dir": parent, "dirents": [name]}
-        )
+        gone = {"parent_dir": parent, "dirents": [name]}
+        with suppress(_Gone):
+            self.told_of("DELETE", "/api/v2.1/via-repo-token/batch-delete-item/", json=gone)
 
 
 class _Upload:
@@ -426,47 +483,52 @@ class _Upload:
         self._progress = progress
         self._link = ""
 
-    def run(self, sending: int) -> int:
-        """Send what is missing; the size that the server says the file has.
+    def run(self, sending: int) -> tuple[str, int]:
+        """Send what is missing; the name and the size that the server says the file has.
 
         Args:
             sending: up to where an earlier try of these bytes had begun to send.
         """
         size = self._place.size
         if size <= CHUNK or isinstance(self._api, _OwnToken):
-            return self._send(0, size, whole=True)
-        held = self._api.held(self._place.folder, self._place.name)
+            return self._file(self._send(0, size, whole=True))
+        held = self._held()
         # More than we have ever sent are somebody else's bytes: all is sent again, over them.
         first = held if held <= sending and held < size else 0
         while True:
             last = min(first + CHUNK, size)
             answer = self._send(first, last, whole=False)
             if last == size:
-                return answer
+                return self._file(answer)
+            self._expect_success(answer)
             first = last
 
-    def _send(self, first: int, last: int, *, whole: bool) -> int:
-        final = last == self._place.size
-        for tries in range(1, NEW_LINKS + 1):
+    def _held(self) -> int:
+        return self._api.held(self._place.folder, self._place.name)
+
+    def _send(self, first: int, last: int, *, whole: bool) -> requests.Response:
+        for _ in range(NEW_LINKS):
             if not self._link:
                 self._link = self._api.upload_link(self._place.folder)
             note = {"sha256": self._archive.sha256, "sending": last}
-            self._progress.save(note | ({"committing": True} if final else {}), first)
+            committing = {"committing": True} if last == self._place.size else {}
+            self._progress.save(note | committing, first)
+            if first and self._held() < first:
+                # Forgotten after three days, or with a last chunk that failed: what was lost would become zeros.
+                raise TransientError(f"{SERVICE} does not hold the {first} bytes any more that were sent.", 1.0)
             body = _Multipart(
                 self._api.fields(self._place.folder), self._place.name, self._archive, first, last, self._progress
             )
             try:
-                answer = self._post(body, None if whole else (first, last - 1))
+                return self._post(body, None if whole else (first, last - 1))
             except _Refused as error:
-                if error.status != 403 or tries == NEW_LINKS:  # noqa: PLR2004
+                if error.status == 400:  # noqa: PLR2004 - perhaps the folder is gone: then there is no link to it
+                    self._api.upload_link(self._place.folder)
+                if error.status != 403:  # noqa: PLR2004
                     raise
                 self._link = ""  # an hour has passed, or the file server was started again
-                continue
-            if final:
-                return self._size(answer)
-            self._expect_success(answer)
-            return last
-        raise AssertionError("unreachable")
+                refused = error
+        raise refused
 
     def _post(self, body: _Multipart, chunk: tuple[int, int] | None) -> requests.Response:
         headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}", "Accept": "application/json"}
@@ -476,15 +538,26 @@ class _Upload:
         url = f"{self._link}{'&' if '?' in self._link else '?'}ret-json=1"
         send = partial(self._http.post, url, data=body, headers=headers, timeout=UPLOAD_TIMEOUT, allow_redirects=False)
         try:
-            return call(SERVICE, send, _error_of)
+            answer = call(SERVICE, send, partial(_error_of, OF_THE_FILE_SERVER))
         except TransientError as error:
             if isinstance(error.__cause__, requests.ConnectionError) and self._elsewhere():
-                raise PermanentError(
-                    f"{SERVICE} hands out upload links at {urlsplit(self._link).netloc}, which cannot be reached from "
-                    "here; its administrator must correct FILE_SERVER_ROOT, or set fileserver in the config.",
-                    scope="backend",
-                ) from error
+                raise self._misplaced("which cannot be reached from here") from error
             raise
+        except _Refused as error:
+            if error.status in NO_FILE_SERVER:
+                raise self._misplaced(f"where no file server answers ({error.status})") from error
+            raise
+        if answer.status_code >= 300:  # noqa: PLR2004 - RFC 9110, section 15
+            raise self._misplaced("which leads elsewhere (to https, perhaps)")
+        return answer
+
+    def _misplaced(self, how: str) -> PermanentError:
+        parts = urlsplit(self._link)
+        return PermanentError(
+            f"{SERVICE} hands out upload links at {parts.scheme}://{parts.netloc}, {how}; its administrator must "
+            "correct FILE_SERVER_ROOT, or set fileserver in the config.",
+            scope="backend",
+        )
 
     def _elsewhere(self) -> bool:
         """Whether the link leads to another host than the server's, and nobody answers there."""
@@ -507,11 +580,12 @@ class _Upload:
         if not taken:
             raise TransientError(f"{SERVICE} did not say that it has taken the bytes.")
 
-    def _size(self, answer: requests.Response) -> int:
-        """What the file server says of the file; very old ones tell errors with status 200."""
+    @staticmethod
+    def _file(answer: requests.Response) -> tuple[str, int]:
+        """Name and size that the file server says; very old ones tell errors with status 200."""
         try:
             (told,) = json.loads(answer.text, strict=False)
-            return int(told["size"])
+            return str(told["name"]), int(told["size"])
         except (ValueError, TypeError, KeyError) as error:
             raise TransientError(f"{SERVICE} did not say that it holds the file.") from error
 
@@ -582,17 +656,32 @@ class _Refused(PermanentError):
         self.body = body
 
 
-def _error_of(service: str, answer: requests.Response) -> BackendError:
-    """What an answer means, by its status alone."""
+class _Gone(PermanentError):
+    """The file or its folder is not there, but the library is."""
+
+    def __init__(self) -> None:
+        super().__init__("The file is not there any more: somebody has removed it from the library.")
+
+
+def _other_rules(expires: datetime | None) -> PermanentError:
+    return PermanentError(
+        f"{SERVICE} does not make the share link as asked: its administrator demands a password or another "
+        f"end than {f'{expires:%d %B %Y}' if expires else 'none'}; set Backend keep days to fit.",
+        scope="backend",
+    )
+
+
+def _error_of(about_all: dict[int, str], service: str, answer: requests.Response) -> BackendError:
+    """What an answer of one of the two servers means, by its status alone."""
     code = answer.status_code
-    if code in SENTENCES:
-        return _Refused(f"{service} {SENTENCES[code]} ({code}).", code, answer.text[:1000], about_all=True)
-    if code in ABOUT_THIS:
-        return _Refused(f"{service} {ABOUT_THIS[code]} ({code}).", code, answer.text[:1000], about_all=False)
     if code in MAY_PASS:
         return TransientError(f"{service} could not do it now ({code}).")
+    sentence = about_all.get(code) or ABOUT_THIS.get(code)
     general = error_of(service, answer)
-    return general if isinstance(general, TransientError) else PermanentError(f"{service} answered {code}.")
+    if sentence is None and isinstance(general, TransientError):
+        return general
+    told = f"{service} {sentence} ({code})." if sentence else f"{service} answered {code}."
+    return _Refused(told, code, answer.text[:1000], about_all=code in about_all)
 
 
 def _link(api: _Api, told: dict[str, Any]) -> Link:

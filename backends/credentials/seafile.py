@@ -143,7 +143,7 @@ def _libraries(http: Any, address: str, token: str) -> list[dict[str, str]]:
             one["id"],
             one.get("name", ""),
             "encrypted: cannot be used, as Seafile makes no links into it" if one.get("encrypted")
-            else "read-only: cannot be used" if one.get("permission") == "r" else "",
+            else "read-only: cannot be used" if one.get("permission") != "rw" else "",
         )
         for one in found.values()
     ]  # fmt: skip

@@ -25,8 +25,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeafileStandin
 @pytest.fixture
 def service(running: SeafileStandin) -> Iterator[SeafileStandin]:
     yield running
-    running.heal()
-    running.change(two_factor=False, encrypted=False, permission="rw", translated=False)
+    running.reset()
 
 
 def get_token(service: SeafileStandin, *arguments: str) -> Terminal:
@@ -113,7 +112,19 @@ def test_libraries_are_listed_by_a_token_from_a_file(service: SeafileStandin, tm
     code, told = list_repo_ids(service, "--token-file", str(tmp_path / "token"), "--json").end()
 
     assert code == 0
-    assert service.facts["repoid"] in [row["repoid"] for row in json.loads(told)]
+    (row,) = [row for row in json.loads(told) if not row["trouble"]]
+    assert row == {"repoid": service.facts["repoid"], "name": "Simulation results", "trouble": ""}
+
+
+def test_a_library_is_listed_once_though_it_comes_by_a_group_too_and_parts_of_one_are_not(
+    service: SeafileStandin,
+) -> None:
+    code, told = sign_in(service, list_repo_ids(service)).end()
+
+    assert code == 0
+    usable, other = told.splitlines()
+    assert usable == f"{service.facts['repoid']}  Simulation results"
+    assert "read-only: cannot be used" in other
 
 
 def test_a_library_that_cannot_be_used_is_listed_with_the_reason(service: SeafileStandin) -> None:
@@ -145,6 +156,14 @@ def test_a_wrong_server_is_told_in_a_sentence(service: SeafileStandin, server: s
     else:
         assert terminal.end() == (2, "")
         assert told in terminal.shown
+
+
+def test_a_fleet_that_signs_in_too_often_is_told_to_wait(service: SeafileStandin) -> None:
+    """Logins are counted by address, five a minute on many servers."""
+    service.change(anonymous_limit=1)
+    assert sign_in(service, get_token(service)).end()[0] == 0
+
+    assert "asks to wait for 60 s" in sign_in(service, get_token(service)).refused()
 
 
 def test_being_throttled_is_told_with_the_time(service: SeafileStandin) -> None:

@@ -12,10 +12,8 @@ from typing import Any
 from tests.standins.control import serve_control
 from tests.standins.faults import Fault
 from tests.standins.seafile.library import Library
-from tests.standins.seafile.server import ONE_TIME, PASSWORD, USER, Seafile, listen
-
-LIBRARY = {"encrypted", "gone", "permission", "total", "largest"}
-SERVICE = {"two_factor", "force_days", "old_links", "link_host", "single_use", "translated", "c_server"}
+from tests.standins.seafile.server import listen
+from tests.standins.seafile.service import LIBRARY_PASSWORD, ONE_TIME, PASSWORD, USER, Seafile
 
 
 def main() -> None:
@@ -31,24 +29,15 @@ def main() -> None:
     def advance(seconds: Any) -> None:
         library.skew += float(seconds)
 
-    def change(how: dict[str, Any]) -> None:
-        for name, value in how.items():
-            if name not in LIBRARY | SERVICE:
-                raise ValueError(name)
-            target: object = library if name in LIBRARY else service
-            setattr(target, name, tuple(value) if isinstance(value, list) else value)
-
-    def restart(_: Any) -> None:
-        library.links.clear()
-
     control = serve_control(
         {
             "state": lambda _: service.state(),
             "fail": lambda fault: service.faults.add(Fault(**fault)),
             "heal": lambda _: service.faults.clear(),
             "advance": advance,
-            "change": change,
-            "restart": restart,
+            "change": service.change,
+            "restart": lambda _: service.restart(),
+            "reset": lambda _: service.reset(),
         }
     )
     facts = {
@@ -60,6 +49,7 @@ def main() -> None:
         "user": USER,
         "password": PASSWORD,
         "one_time": ONE_TIME,
+        "library_password": LIBRARY_PASSWORD,
     }
     print(json.dumps(facts), flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -28,10 +28,13 @@ class SeafileStandin(StandinProcess):
         return {"token": str(self.facts["repo_token"]), "repoid": str(self.facts["repoid"])}
 
     def change(self, **how: Any) -> None:
-        """``encrypted``, ``gone``, ``permission``, ``total`` (quota), ``largest`` of the library; ``two_factor``,
-        ``force_days``, ``old_links``, ``link_host``, ``single_use``, ``translated``, ``c_server`` of the service."""
+        """Set switches: the fields of `tests.standins.seafile.service.Switches`."""
         self.control("change", how)
 
     def restart(self) -> None:
-        """The file server forgets its upload links."""
+        """The servers forget what they keep in memory: upload links, and the library's password."""
         self.control("restart")
+
+    def reset(self) -> None:
+        """As on the first day, so that the next test finds nothing of this one; tokens and library stay the same."""
+        self.control("reset")

@@ -1,212 +1,278 @@
-"""What the server holds: a library's folders and files, partial uploads, share links. No HTTP here."""
+"""What a library and its account hold: files and folders, half uploads, upload links, share links. No HTTP here."""
 
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import secrets
 import threading
 import time
 import unicodedata
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 PIECE = 1024 * 1024
-LINK_SECONDS = 3600.0
-PARTIAL_SECONDS = 3 * 86400.0
-LONGEST_NAME = 255  # bytes of UTF-8
-MOST_COPIES = 1000
-EMPTY_ID = "0" * 40
+HOUR = 3600.0
+LINK_LIVES = HOUR
+KEY_LIVES = HOUR
+HALF_LIVES = 3 * 24 * HOUR
+EMPTY = "0" * 40
+LONGEST_NAME = 255
+LONGEST_PATH = 4096
+MOST_DUPLICATES = 1000
 
 
 class Refused(Exception):
-    """An answer that is an error: status and message."""
+    """A request that is not granted.
 
-    def __init__(self, status: int, message: str) -> None:
+    Args:
+        status: of the answer.
+        message: a sentence; both servers have their own way of wrapping it. None: the body is empty.
+        key: under which the web API puts it.
+        headers: further ones of the answer.
+    """
+
+    def __init__(
+        self, status: int, message: str | None = None, key: str = "error_msg", headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.key = key
+        self.headers = headers or {}
 
 
-@dataclass(slots=True)
-class StoredFile:
-    """A file."""
+class BadName(ValueError):
+    """A file name that no library takes."""
 
-    name: str
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One version of a file's content."""
+
     data: Path
     size: int
     id: str
-    mtime: float
+    mtime: int
 
 
 @dataclass(slots=True)
-class UploadLink:
-    """The right to upload into one folder."""
-
-    folder: str
-    made: float
-    writable: bool = True
-
-
-@dataclass(slots=True)
-class Partial:
-    """Bytes of chunks that have arrived: one temporary file per folder and name, whoever sends them."""
+class Half:
+    """The temporary file of an upload in chunks: one per folder and name, whoever sends."""
 
     data: Path
-    touched: float
+    born: float
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a link of the file server allows."""
+
+    kind: str
+    path: str
+    ends: float
+    once: bool = False
 
 
 @dataclass(slots=True)
-class ShareLink:
-    """A share link of the account."""
+class Share:
+    """A share link."""
 
     token: str
     path: str
-    made: float
-    expires: float | None
-
-
-@dataclass(slots=True)
-class Library:
-    """The one library, and the server's tables around it."""
-
-    room: Path
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    name: str = "Simulation results"
-    encrypted: bool = False
-    gone: bool = False
-    permission: str = "rw"
-    total: int = -2
-    largest: int = 0
-    skew: float = 0.0
-    folders: dict[str, dict[str, StoredFile]] = field(default_factory=lambda: {"/": {}})
-    links: dict[str, UploadLink] = field(default_factory=dict)
-    partials: dict[tuple[str, str], Partial] = field(default_factory=dict)
-    shares: dict[str, ShareLink] = field(default_factory=dict)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def now(self) -> float:
-        """The server's clock, which tests can move."""
-        return time.time() + self.skew
-
-    @property
-    def usage(self) -> int:
-        return sum(file.size for files in self.folders.values() for file in files.values())
-
-    def expect_room(self, more: int) -> None:
-        """Raises `Refused` (443, 442)."""
-        if self.total >= 0 and self.usage + more >= self.total:
-            raise Refused(443, "Out of quota.")
-        if self.largest and more > self.largest:
-            raise Refused(442, "File size is too large.")
-
-    def fresh(self) -> Path:
-        return self.room / secrets.token_hex(8)
-
-    # -- folders and files
-
-    def make_folder(self, path: str, *, parents: bool) -> str:
-        """Make it; without ``parents``, one that is there is made again under another name. Its path."""
-        path = clean(path)
-        if path == "/":
-            raise Refused(400, "Path is invalid.")
-        parent, _, name = path.rpartition("/")
-        if parents:
-            for count in range(2, path.count("/") + 2):
-                self.folders.setdefault("/".join(path.split("/")[:count]), {})
-            return path
-        if (parent or "/") not in self.folders:
-            raise Refused(404, "Parent folder not found.")
-        number = 0
-        while path in self.folders:
-            number += 1
-            path = f"{parent}/{name} ({number})"
-        self.folders[path] = {}
-        return path
-
-    def find(self, path: str) -> StoredFile | None:
-        folder, _, name = clean(path).rpartition("/")
-        return self.folders.get(folder or "/", {}).get(name)
-
-    def put(self, folder: str, name: str, data: Path, *, replace: bool) -> StoredFile:
-        """Make bytes a file. Raises `Refused`."""
-        name = unicodedata.normalize("NFC", name)
-        if not name or name in {".", ".."} or "/" in name or len(name.encode()) > LONGEST_NAME:
-            raise Refused(400, "Invalid filename.")
-        files = self.folders.get(folder)
-        if files is None:
-            raise Refused(400, "Parent dir doesn't exist.")
-        if name in files and not replace:
-            name = _other_name(name, files)
-        size = data.stat().st_size
-        file = StoredFile(name, data, size, _content_id(data) if size else EMPTY_ID, self.now())
-        files[name] = file
-        return file
-
-    def delete_file(self, path: str) -> None:
-        folder, _, name = clean(path).rpartition("/")
-        gone = self.folders.get(folder or "/", {}).pop(name, None)
-        if gone is not None:
-            gone.data.unlink(missing_ok=True)
-            self.shares = {token: one for token, one in self.shares.items() if one.path != clean(path)}
-
-    def delete_folder(self, path: str) -> None:
-        path = clean(path)
-        if path not in self.folders or path == "/":
-            raise Refused(404, "Folder not found.")
-        for one in [one for one in self.folders if one == path or one.startswith(path + "/")]:
-            for name in list(self.folders[one]):
-                self.delete_file(f"{one}/{name}")
-            del self.folders[one]
-
-    # -- chunks
-
-    def partial(self, folder: str, name: str) -> Partial | None:
-        held = self.partials.get((folder, name))
-        if held is not None and self.now() - held.touched > PARTIAL_SECONDS:
-            held.data.unlink(missing_ok=True)
-            del self.partials[folder, name]
-            return None
-        return held
-
-    def write_chunk(self, folder: str, name: str, first: int, chunk: Path) -> Partial:
-        """By seeking to ``first``: nothing is checked and nothing is cut off."""
-        held = self.partial(folder, name)
-        if held is None:
-            held = self.partials[folder, name] = Partial(self.fresh(), self.now())
-            held.data.touch()
-        with chunk.open("rb") as source, held.data.open("r+b") as target:
-            target.seek(first)
-            _copy(source, target)
-        held.touched = self.now()
-        return held
+    is_dir: bool
+    born: float
+    ends: float | None = None
+    password: str = ""
+    by: str = ""
+    permissions: dict[str, bool] = field(default_factory=dict)
+    seen: int = 0
 
 
 def clean(path: str) -> str:
-    """A path as the server keeps it."""
-    return "/" + "/".join(part for part in path.split("/") if part)
+    """A path from the root, without slashes at the end or twice."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
-def _copy(source: BinaryIO, target: BinaryIO) -> None:
-    while piece := source.read(PIECE):
-        target.write(piece)
+def stored_name(name: str) -> str:
+    """The name under which it is stored. Raises `BadName`."""
+    try:
+        name = unicodedata.normalize("NFC", name)
+        size = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise BadName("not UTF-8") from error
+    if not name or name in {".", ".."} or "/" in name or size > LONGEST_NAME:
+        raise BadName(name)
+    return name
 
 
-def _other_name(name: str, files: dict[str, StoredFile]) -> str:
-    stem, dot, ending = name.rpartition(".")
-    if not dot or not stem:
-        stem, dot, ending = name, "", ""
-    for number in range(1, MOST_COPIES + 1):
-        if (other := f"{stem} ({number}){dot}{ending}") not in files:
-            return other
-    raise Refused(400, "Too many files with the same name.")
+class Library:
+    """One library of one account; ``now`` is a clock that tests can move.
+
+    Whether deleted and replaced content counts against the quota depends on the history that is kept: here it does.
+    """
+
+    name = "Simulation results"
+
+    def __init__(self, folder: Path) -> None:
+        self.id = str(uuid.uuid4())
+        self.lock = threading.RLock()
+        self._folder = folder
+        self.reset()
+
+    def reset(self) -> None:
+        """As on the first day."""
+        with self.lock:
+            for old in self._folder.glob("*.bytes"):
+                old.unlink()
+            self.skew = 0.0
+            self.files: dict[str, File] = {}
+            self.folders: set[str] = {"/"}
+            self.halves: dict[str, Half] = {}
+            self.links: dict[str, Access] = {}
+            self.shares: dict[str, Share] = {}
+            self.usage = 0
+            self.password_until = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.skew
+
+    def fresh(self) -> Path:
+        """A place for bytes that arrive."""
+        return self._folder / f"{secrets.token_hex(12)}.bytes"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A place for bytes that are gone afterwards, if nobody has moved them away."""
+        path = self.fresh()
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    # -- folders and files
+
+    def exists(self, path: str) -> bool:
+        return path in self.folders or path in self.files
+
+    def children(self, folder: str) -> list[str]:
+        """Paths right below, folders first."""
+        return [path for path in (*sorted(self.folders), *sorted(self.files)) if _parent(path) == folder != path]
+
+    def below(self, folder: str) -> list[str]:
+        """Paths of all files and folders in it."""
+        start = folder.rstrip("/") + "/"
+        return [path for path in (*sorted(self.folders), *sorted(self.files)) if path.startswith(start) and path != "/"]
+
+    def free_path(self, path: str, *, another: bool = False) -> str | None:
+        """This path (not if ``another``) or ``stem (1).ext`` and so on, whichever is free; None: too many are."""
+        stem, dot, end = path.rpartition(".")
+        if not dot or "/" in end:
+            stem, end = path, ""
+        tail = dot + end if end else ""
+        counted = (f"{stem} ({number}){tail}" for number in range(1, MOST_DUPLICATES + 1))
+        return next((one for one in ([] if another else [path]) + list(counted) if not self.exists(one)), None)
+
+    def make_folder(self, path: str) -> None:
+        """With its parents; one that exists stays."""
+        while path not in self.folders:
+            self.folders.add(path)
+            path = _parent(path)
+
+    def put(self, path: str, data: Path, mtime: int | None = None) -> File:
+        """Make these bytes a file; they are moved away from where they lie."""
+        size = data.stat().st_size
+        kept = data.rename(self.fresh())
+        self.usage += size
+        entry = File(kept, size, content_id(kept), int(self.now()) if mtime is None else mtime)
+        self.files[path] = entry
+        return entry
+
+    def rename(self, path: str, target: str) -> None:
+        """A file or a folder with all in it."""
+        for old in [path, *self.below(path)]:
+            new = target + old.removeprefix(path)
+            if old in self.files:
+                self.files[new] = self.files.pop(old)
+            else:
+                self.folders.remove(old)
+                self.folders.add(new)
+
+    def delete(self, path: str) -> None:
+        """A file or a folder with all in it; its share links stay on record, as they do when a file is gone."""
+        for one in [path, *self.below(path)]:
+            self.files.pop(one, None)
+            self.folders.discard(one)
+
+    # -- uploads in chunks
+
+    def half(self, path: str) -> Half | None:
+        """What is held for this path; a record lives for three days."""
+        held = self.halves.get(path)
+        if held is not None and held.born + HALF_LIVES <= self.now():
+            self.drop_half(path)
+            return None
+        return held
+
+    def write_half(self, path: str, first: int, pieces: Iterable[bytes]) -> Path:
+        """Write at ``first``, whatever is there: nothing is checked, nothing cut off; what was written stays."""
+        with self.lock:
+            held = self.half(path)
+            if held is None:
+                held = self.halves[path] = Half(self.fresh(), self.now())
+                held.data.touch()
+        with held.data.open("r+b") as target:
+            target.seek(first)
+            for piece in pieces:
+                target.write(piece)
+        return held.data
+
+    def drop_half(self, path: str) -> None:
+        held = self.halves.pop(path, None)
+        if held is not None:
+            held.data.unlink(missing_ok=True)
+
+    # -- links of the file server
+
+    def grant(self, kind: str, path: str, *, once: bool = False) -> str:
+        """A new right to upload or to download; its key."""
+        key = str(uuid.uuid4())
+        self.links[key] = Access(kind, path, self.now() + LINK_LIVES, once)
+        return key
+
+    def use(self, key: str) -> Access | None:
+        """The right behind a key, used up if it serves once; None: there is none or it has ended."""
+        access = self.links.get(key)
+        if access is None or access.ends <= self.now():
+            self.links.pop(key, None)
+            return None
+        if access.once:
+            del self.links[key]
+        return access
+
+    # -- share links
+
+    def shares_of(self, path: str | None, by: str) -> list[Share]:
+        """One's own links to a path, ended ones too; None: to any."""
+        return [share for share in self.shares.values() if share.by == by and path in {None, share.path}]
+
+    def ended(self, share: Share) -> bool:
+        return share.ends is not None and share.ends <= self.now()
 
 
-def _content_id(data: Path) -> str:
-    """A content id: equal bytes, equal ids. Not a plain SHA-1 of the file."""
-    digest = hashlib.sha1(b"seafile", usedforsecurity=False)
-    with data.open("rb") as source:
+def content_id(path: Path) -> str:
+    """Equal for equal content and no plain SHA-1 of it; forty zeros for none."""
+    if not path.stat().st_size:
+        return EMPTY
+    digest = hashlib.sha1(b"content of a library\n")
+    with path.open("rb") as source:
         while piece := source.read(PIECE):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
