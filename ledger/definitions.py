@@ -23,6 +23,9 @@ from messaging.errors import UserError
 PROBE_SECONDS = 600.0
 
 
+_HEALTHY = {"unhealthy_reason": "", "unhealthy_until": None, "operator_told": False}
+
+
 class UnknownBackend(Exception):
     """No definition has this identifier."""
 
@@ -149,7 +152,7 @@ def _expect_sound(values: Mapping[str, Any]) -> None:
 @unit_of_work
 def try_at_once(identifier: str) -> None:
     """The definition has been changed: what was found out about the old one counts no more, nobody waits for it."""
-    StorageBackend.objects.filter(storage_backend_id=identifier).update(unhealthy_reason="", unhealthy_until=None)
+    StorageBackend.objects.filter(storage_backend_id=identifier).update(**_HEALTHY)
     Delivery.objects.filter(state=State.WAITING, backend=identifier).update(waiting_until=Now(), wake_at=Now())
 
 
@@ -168,7 +171,8 @@ def mark_unhealthy(identifier: str, reason: str, *, operator: str) -> bool:
     """Note that nothing can be stored with this definition; the first delivery after `PROBE_SECONDS` probes it.
 
     Args:
-        operator: address that is mailed when it was healthy until now; empty: nobody.
+        operator: address that is mailed about this outage, once; empty: nobody. For a reason that was mailed in the
+            last hours, the mail waits until these are over: a service that comes and goes is told of now and then.
 
     Returns:
         True if it was healthy until now.
@@ -178,8 +182,9 @@ def mark_unhealthy(identifier: str, reason: str, *, operator: str) -> bool:
         # Of two workers that find out at the same time, one is the first.
         was_healthy = rows.filter(unhealthy_reason="").update(unhealthy_reason=reason) == 1
         rows.update(unhealthy_reason=reason, unhealthy_until=from_now(PROBE_SECONDS))
-        if was_healthy:
-            notify_operator(f"storage backend {identifier}", _for_operator(identifier, reason), operator)
+        if rows.filter(operator_told=False).exists():
+            told = notify_operator(f"storage backend {identifier}", _for_operator(identifier, reason), operator)
+            rows.update(operator_told=told)
     return was_healthy
 
 
@@ -196,9 +201,7 @@ def _for_operator(identifier: str, reason: str) -> str:
 @unit_of_work
 def mark_healthy(identifier: str) -> None:
     """Note that something could be stored."""
-    StorageBackend.objects.filter(storage_backend_id=identifier).exclude(unhealthy_reason="").update(
-        unhealthy_reason="", unhealthy_until=None
-    )
+    StorageBackend.objects.filter(storage_backend_id=identifier).exclude(unhealthy_reason="").update(**_HEALTHY)
 
 
 def _rows() -> Any:

@@ -45,6 +45,7 @@ class StorageBackend(models.Model):
     )
     unhealthy_reason = models.TextField(blank=True, editable=False)
     unhealthy_until = models.DateTimeField(null=True, editable=False)
+    operator_told = models.BooleanField(default=False, editable=False)  # of this outage
 
     class Meta:
         verbose_name = "Storage backend"

@@ -229,8 +229,10 @@ def _about(subject: UUID) -> Q:
 
 @unit_of_work
 def notify_operator(about: str, text: str, recipient: str) -> bool:
-    """Owe an operator a mail, unless one about the same thing was made in the last hours; the sweep sends it off."""
-    recent = Notification.objects.filter(kind=Kind.OPERATOR, about=about, created_at__gt=from_now(-QUIET_SECONDS))
+    """Owe an operator a mail, unless one that says the same was made in the last hours; the sweep sends it off."""
+    recent = Notification.objects.filter(
+        kind=Kind.OPERATOR, about=about, text=text, created_at__gt=from_now(-QUIET_SECONDS)
+    )
     if not recipient or recent.exists():
         return False
     Notification.objects.create(

@@ -247,6 +247,42 @@ def test_an_operator_is_mailed_once_when_a_storage_backend_can_no_longer_be_used
     assert notices.seconds_to_next(notice.id) is None
 
 
+def test_another_outage_of_the_same_storage_backend_is_mailed_again(deliveries: Deliveries) -> None:
+    from ledger.api import define, mark_healthy, mark_unhealthy
+    from ledger.models import Notification
+
+    del deliveries
+    define("memory")
+    mark_unhealthy("memory", "The token was revoked.", operator="ops@example.org")
+    mark_healthy("memory")
+    mark_unhealthy("memory", "The account is full.", operator="ops@example.org")
+    mark_unhealthy("memory", "The account is full.", operator="ops@example.org")
+
+    texts = [notice.text for notice in Notification.objects.order_by("created_at")]
+    assert ["The token was revoked." in text for text in texts] == [True, False]
+
+
+def test_an_outage_for_the_same_reason_is_mailed_when_the_quiet_hours_are_over(deliveries: Deliveries) -> None:
+    from ledger.api import define, mark_healthy, mark_unhealthy
+    from ledger.models import Notification
+    from ledger.notifications import QUIET_SECONDS
+    from ledger.work import from_now
+
+    del deliveries
+    define("memory")
+    for _ in range(2):  # it comes and goes
+        mark_unhealthy("memory", "The account is full.", operator="ops@example.org")
+        mark_healthy("memory")
+    mark_unhealthy("memory", "The account is full.", operator="ops@example.org")
+    assert Notification.objects.count() == 1
+
+    Notification.objects.update(created_at=from_now(-QUIET_SECONDS - 1))
+    mark_unhealthy("memory", "The account is full.", operator="ops@example.org")  # a probe, hours later
+    mark_unhealthy("memory", "The account is full.", operator="ops@example.org")
+
+    assert Notification.objects.count() == 2
+
+
 def test_nobody_is_mailed_where_no_operator_is_named(deliveries: Deliveries) -> None:
     from ledger.api import define, mark_unhealthy, overdue
 
