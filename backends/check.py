@@ -40,7 +40,7 @@ class Step:
         return self.error is None
 
 
-def check(backend: Backend[Any], http: requests.Session) -> Iterator[Step]:
+def check(backend: Backend[Any], http: requests.Session, link_time: timedelta | None = LINK_TIME) -> Iterator[Step]:
     """Sign in, ask for room, store a small file, link it, fetch the link, and delete the file; a step at a time.
 
     After a step that does not work only the deletion is tried, so that nothing stays behind.
@@ -48,8 +48,9 @@ def check(backend: Backend[Any], http: requests.Session) -> Iterator[Step]:
     Args:
         backend: the plugin's instance.
         http: fetches the link, as a recipient does.
+        link_time: for how long the link is asked for, since services have limits of their own; None: for ever.
     """
-    trial = _Trial(backend, http)
+    trial = _Trial(backend, http, link_time)
     try:
         for name, action in (
             ("sign in", trial.sign_in),
@@ -82,9 +83,10 @@ def _tried(name: str, action: Callable[[], str]) -> Step:
 class _Trial:
     """The steps, each of which says what it found."""
 
-    def __init__(self, backend: Backend[Any], http: requests.Session) -> None:
+    def __init__(self, backend: Backend[Any], http: requests.Session, link_time: timedelta | None) -> None:
         self._backend = backend
         self._http = http
+        self._link_time = link_time
         self._sample = _Sample()
         self._stored = Stored(key=self._sample.key, size=self._sample.size)
         self._url = ""
@@ -100,9 +102,11 @@ class _Trial:
         return f"a file of {self._stored.size} bytes is there"
 
     def link(self) -> str:
-        asked = datetime.now(UTC) + LINK_TIME
+        asked = datetime.now(UTC) + self._link_time if self._link_time else None
         link = self._backend.link(self._stored, asked)
         self._url = link.url
+        if link.expires is None and asked is None:
+            return "made, without end as asked for"
         if link.expires is None:
             return "made; the service does not let it end, the file is removed after its keep days"
         return f"made; it ends on {link.expires.astimezone(UTC):%d %B %Y, %H:%M} UTC"

@@ -157,7 +157,10 @@ class Local(Backend[Config]):
                 if next(pieces, b""):
                     raise TransientError("The archive is longer than the 0 bytes it was said to have.")
             progress.ensure()
-        answer = self._ask("POST", self._collection, headers=headers)
+        try:
+            answer = self._ask("POST", self._collection, headers=headers)
+        except _Gone as error:  # where uploads begin, and not an upload
+            raise _NotOurs from error
         place = answer.headers.get("Location")
         if not place:
             raise PermanentError(f"{self._service} does not say where the upload is to go.", scope="backend")

@@ -158,8 +158,8 @@ class Seafile(Backend[Config]):
         return api.share(_path(stored), expires)
 
     def delete(self, stored: Stored) -> None:
-        """Remove the file's folder, and with it the file and its links."""
-        self._signed_in().delete(_folder(stored.key))
+        """Remove the file and its links, and its folder unless somebody has put something of his own into it."""
+        self._signed_in().delete(_path(stored))
 
     def _signed_in(self) -> _Api:
         """The API that the token is good for: the account's, or that of the library's own token."""
@@ -260,8 +260,21 @@ class _Api(ABC):
         """What to do where none is made: raises, or finds the one that there is."""
 
     @abstractmethod
-    def delete(self, folder: str) -> None:
-        """Remove a folder; not there is fine."""
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder; raises `_Gone` where there is none."""
+
+    @abstractmethod
+    def remove(self, path: str, kind: str) -> None:
+        """Remove a ``file``, or a ``dir`` with all that is in it."""
+
+    def delete(self, path: str) -> None:
+        """Remove a file, and the folder that was made for it; not there is fine."""
+        folder, _, name = path.rpartition("/")
+        with suppress(_Gone):
+            if set(self.names(folder)) <= {name}:
+                self.remove(folder, "dir")
+            else:
+                self.remove(path, "file")
 
     def ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """Make a request of the web API."""
@@ -388,9 +401,12 @@ class _Account(_Api):
             raise error
         raise _other_rules(expires) from error
 
-    def delete(self, folder: str) -> None:
-        with suppress(_Gone):
-            self.told_of("DELETE", f"/api2/repos/{self._repo}/dir/", params={"p": folder})
+    def names(self, folder: str) -> list[str]:
+        told = self.told_of("GET", f"/api2/repos/{self._repo}/dir/", params={"p": folder})
+        return [str(one["name"]) for one in told]
+
+    def remove(self, path: str, kind: str) -> None:
+        self.told_of("DELETE", f"/api2/repos/{self._repo}/{kind}/", params={"p": path})
 
 
 class _OwnToken(_Api):
@@ -415,12 +431,17 @@ class _OwnToken(_Api):
     def size(self, path: str) -> int | None:
         folder, _, name = path.rpartition("/")
         try:
-            told = self.told("GET", "/api/v2.1/via-repo-token/dir/", params={"path": folder})
-        except _Refused as error:
-            if error.status == 404:  # noqa: PLR2004
-                return None
-            raise
-        return next((int(one["size"]) for one in told.get("dirent_list", []) if one.get("name") == name), None)
+            entries = self._entries(folder)
+        except _Gone:
+            return None
+        return next((int(one["size"]) for one in entries if one.get("name") == name), None)
+
+    def names(self, folder: str) -> list[str]:
+        return [str(one["name"]) for one in self._entries(folder)]
+
+    def _entries(self, folder: str) -> list[dict[str, Any]]:
+        told = self.told_of("GET", "/api/v2.1/via-repo-token/dir/", params={"path": folder})
+        return list(told.get("dirent_list", []))
 
     def held(self, folder: str, name: str) -> int:
         del folder, name
@@ -465,11 +486,11 @@ class _OwnToken(_Api):
             ) from error
         return Link(url=f"{url}?dl=1", expires=expires)  # made by an earlier try; when it ends nobody tells
 
-    def delete(self, folder: str) -> None:
-        parent, _, name = folder.rpartition("/")
+    def remove(self, path: str, kind: str) -> None:
+        del kind
+        parent, _, name = path.rpartition("/")
         gone = {"parent_dir": parent, "dirents": [name]}
-        with suppress(_Gone):
-            self.told_of("DELETE", "/api/v2.1/via-repo-token/batch-delete-item/", json=gone)
+        self.told_of("DELETE", "/api/v2.1/via-repo-token/batch-delete-item/", json=gone)
 
 
 class _Upload:

@@ -31,9 +31,7 @@ log = structlog.get_logger()
 
 LEDGER_AWAY_SECONDS = 5.0
 SHORTEST_WAIT = 0.5
-# RFC 5321, section 4.5.4.1: give up after four to five days.
 MOST_UNCERTAIN = 4
-MAIL_PATIENCE_SECONDS = 5 * 24 * 3600.0
 
 
 class EmailSender:

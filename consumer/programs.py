@@ -10,7 +10,7 @@ import structlog
 
 from consumer.decide import DAY, HOUR, Policy
 from consumer.deliver import Workshop
-from consumer.email_sender import MAIL_PATIENCE_SECONDS, EmailSender
+from consumer.email_sender import EmailSender
 from consumer.expirer import expire_round, holder
 from consumer.lease import LeaseKeeper
 from consumer.leftovers import clear_leftovers
@@ -23,7 +23,7 @@ from consumer.results import ResultsWorker
 from consumer.rounds import in_rounds
 from consumer.stop import Stop
 from consumer.sweeper import Sweeper
-from ledger.api import Deliveries, Keep, Notices
+from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Keep, Notices
 from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.settings import Settings

@@ -18,6 +18,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.expiry import Removal
 from ledger.lookup import DeliveryView, NoticeView, find, recent
 from ledger.notifications import (
+    MAIL_PATIENCE_SECONDS,
     NEXT_STEP_AFTER_FAILURE,
     DeliveryNotice,
     Notice,
@@ -32,6 +33,7 @@ from ledger.states import Kind, NoticeState, Stage, State
 from ledger.sweep import Overdue, lock, overdue, stamp, unlock
 
 __all__ = [
+    "MAIL_PATIENCE_SECONDS",
     "NEXT_STEP_AFTER_FAILURE",
     "PROBE_SECONDS",
     "Claim",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from backends.check import Step, check
@@ -10,6 +11,7 @@ from backends.errors import PermanentError
 from backends.http import session
 from backends.registry import WrongConfig, build
 from ledger.definitions import Definition, mark_healthy, mark_unhealthy, try_at_once
+from ledger.notifications import MAIL_PATIENCE_SECONDS
 
 
 def check_definition(chosen: Definition, site: Mapping[str, Any]) -> Iterator[Step]:
@@ -27,10 +29,17 @@ def check_definition(chosen: Definition, site: Mapping[str, Any]) -> Iterator[St
             steps.append(Step("read the definition", str(error), PermanentError(str(error), scope="backend")))
             yield steps[0]
         else:
-            for step in check(backend, http):
+            for step in check(backend, http, _link_time(chosen)):
                 steps.append(step)
                 yield step
     _keep_health(chosen, steps)
+
+
+def _link_time(chosen: Definition) -> timedelta | None:
+    """What a delivery's link would be asked for: some services refuse a link that ends too early, or too late."""
+    if not chosen.keep_days:
+        return None
+    return timedelta(days=chosen.keep_days, seconds=MAIL_PATIENCE_SECONDS)
 
 
 def _keep_health(chosen: Definition, steps: list[Step]) -> None:

@@ -27,6 +27,8 @@ from messaging.messages import (
 from messaging.messages import Notice as OperatorNoticeData
 
 SOURCE = "//simcourier/ledger"
+# RFC 5321, section 4.5.4.1: give up after four to five days. Links live that much longer than the keep days.
+MAIL_PATIENCE_SECONDS = 5 * 24 * 3600.0
 # A service that comes and goes is told once in a while.
 QUIET_SECONDS = 6 * 3600.0
 

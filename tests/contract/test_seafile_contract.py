@@ -617,6 +617,28 @@ def test_a_library_s_own_token_stores_links_and_deletes(standin: SeafileStandin,
     assert "the library's own token" in steps[0].text
 
 
+@pytest.mark.parametrize("token", ["account's", "library's"])
+def test_what_somebody_put_beside_an_archive_stays_when_the_archive_is_removed(
+    standin: SeafileStandin, token: str
+) -> None:
+    account = {"Authorization": f"Token {standin.config['token']}"}
+    repo = f"{standin.server}/api2/repos/{standin.config['repoid']}"
+    with session() as http:
+        backend = made(standin, standin.config if token == "account's" else standin.repo_config, http)
+        stored = backend.store(sample(), SampleProgress())
+        folder = str(stored.reference["folder"])
+        address = http.get(f"{repo}/upload-link/", params={"p": folder}, headers=account).json()
+        note = {"file": ("notes.txt", b"mine")}
+        http.post(address, data={"parent_dir": folder}, files=note, headers=account).raise_for_status()
+
+        backend.delete(stored)
+
+        left = http.get(f"{repo}/dir/", params={"p": folder}, headers=account).json()
+        assert [entry["name"] for entry in left] == ["notes.txt"]
+        backend.delete(stored)
+        assert http.get(f"{repo}/dir/", params={"p": folder}, headers=account).json() == left
+
+
 @pytest.fixture
 def own(standin: SeafileStandin) -> Iterator[Backend[Any]]:
     """With the library's own token."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ def test_check_says_each_step_in_words_and_leaves_nothing_behind(one: Installati
         assert step in told
     assert "FAILED" not in told
     assert stored_archives(one) == []
+    # The link is asked for as a delivery's is: a service may refuse one that ends too early, or too late.
+    end = datetime.now(UTC) + timedelta(days=int(str(listed(one)["local"]["keep_days"])) + 5)
+    assert f"{end:%d %B %Y}" in told
 
 
 def test_check_of_a_service_that_is_away_fails_with_a_sentence(one: Installation) -> None:

@@ -17,6 +17,7 @@ from backends.contract import Stored
 from backends.errors import BackendError, PermanentError, TransientError
 from backends.http import call, error_of, retry_after
 from backends.local import Local
+from backends.suite_doubles import SampleArchive, SampleProgress
 
 SECRET = "a-secret-nobody-may-read"
 
@@ -168,6 +169,16 @@ def test_a_server_that_is_no_local_cloud_is_the_definitions_fault(
 
     assert caught.value.scope == "backend"
     assert SECRET not in f"{caught.value!r}{caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize("made", [answer(404), answer(404, '{"error": "?", "code": "unknown"}'), answer(410)])
+def test_a_server_where_no_upload_can_begin_is_the_definitions_fault(made: requests.Response) -> None:
+    backend, _ = local(made)
+
+    with pytest.raises(PermanentError, match="no local cloud") as caught:
+        backend.store(SampleArchive(10, key="a/1/x.zip", name="x.zip"), SampleProgress())
+
+    assert caught.value.scope == "backend", "its deliveries wait, or go to their fallback"
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "incomplete"), (422, "wrong_digest")])
