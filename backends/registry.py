@@ -77,6 +77,14 @@ def admit(identifier: str, token: str, config: Mapping[str, Any], site: Mapping[
     configure(identifier, token, config, site)
 
 
+def without_effect(identifier: str, token: str, config: Mapping[str, Any]) -> str:
+    """Why a token that somebody gives would change nothing: the config holds that field too; empty: it counts."""
+    field = plugin(identifier).token_field
+    if not token or config.get(field, token) == token:
+        return ""
+    return f"The config holds '{field}', which counts more than the token; change it there, or take it out there."
+
+
 def configure(
     identifier: str, token: str, config: Mapping[str, Any], site: Mapping[str, Any] | None = None
 ) -> BaseModel:

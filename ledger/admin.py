@@ -34,12 +34,13 @@ class StorageBackendAdmin(admin.ModelAdmin):
         "health",
     ]
     list_filter = ["storage_backend_active"]
+    readonly_fields = ["health"]
     actions = ["check_selected"]
     search_fields = ["storage_backend", "storage_backend_id", "storage_backend_desc"]
 
     @admin.display(description="Health")
     def health(self, definition: StorageBackend) -> str:
-        """Whether the last delivery could be stored there."""
+        """Whether the last delivery could be stored there, and if not, why."""
         return definition.unhealthy_reason or "ok"
 
     @admin.action(description="Check the selected storage backends")

@@ -8,7 +8,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from backends.registry import WrongConfig, admit
+from backends.registry import WrongConfig, admit, without_effect
 from ledger.definitions import WrongDefinition, parse_config
 from ledger.models import StorageBackend
 
@@ -58,6 +58,7 @@ class StorageBackendForm(forms.ModelForm):
             ValidationError: the plugin is unknown, or a field is wrong; the field is named, its value is not.
         """
         values = super().clean() or self.cleaned_data
+        typed = values.get("storage_backend_token") or ""
         for name in ("storage_backend_token", "storage_backend_config"):
             if not values.get(name):
                 values[name] = getattr(self.instance, name) or ""
@@ -72,4 +73,6 @@ class StorageBackendForm(forms.ModelForm):
             admit(identifier, values["storage_backend_token"], config, getattr(settings, "SIMCOURIER_SITE", {}))
         except WrongConfig as error:
             raise ValidationError({f"storage_backend_{error.part}": str(error)}) from error
+        if hindrance := without_effect(identifier, typed, config):
+            raise ValidationError({"storage_backend_token": hindrance})
         return values

@@ -85,7 +85,7 @@ def add_backend(
       echo 10.10.160.10:8976 | simcourier backends add local --token-file -
     """
     settings = prepared(ctx)
-    from backends.registry import WrongConfig, admit
+    from backends.registry import WrongConfig, admit, without_effect
     from ledger.definitions import define, definitions, parse_config
 
     before = next((one for one in definitions() if one.identifier == identifier), None)
@@ -103,6 +103,8 @@ def add_backend(
         )
     except WrongConfig as error:
         raise click.UsageError(str(error)) from error
+    if hindrance := without_effect(identifier, token or "", old_config if config is None else config):
+        raise click.UsageError(f"Backend token: {hindrance}")
     created = define(
         identifier,
         name=name,

@@ -109,6 +109,30 @@ def test_a_dump_of_the_definitions_holds_no_secret_and_can_be_loaded(client: Cli
     assert definition("local").token.get_secret_value() == "10.10.160.10:8976"
 
 
+def test_a_token_that_the_config_outweighs_is_refused_instead_of_ignored(client: Client) -> None:
+    from ledger.definitions import definition
+
+    config = f'{{"server": "10.10.160.10:8976", "key": "{CANARY}"}}'
+    client.post(ADD, fill(storage_backend_token="", storage_backend_config=config))
+    change = f"/admin/simcourier/storagebackend/{stored().pk}/change/"
+
+    page = client.post(change, fill(storage_backend_token="10.9.9.9:1", storage_backend_config=""))
+
+    assert "The config holds &#x27;server&#x27;" in page.content.decode()
+    assert definition("local").token.get_secret_value() == ""
+
+
+def test_a_definition_s_page_says_why_it_cannot_be_used(client: Client) -> None:
+    from ledger.api import mark_unhealthy
+
+    client.post(ADD, fill())
+    mark_unhealthy("local", "The key was revoked.", operator="")
+
+    assert (
+        "The key was revoked." in client.get(f"/admin/simcourier/storagebackend/{stored().pk}/change/").content.decode()
+    )
+
+
 @pytest.mark.parametrize(
     ("identifier", "fields", "sentence"),
     [
