@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import requests
 
 from backends.contract import Backend, Json, Stored
-from backends.errors import BackendError, PermanentError, TransientError
+from backends.errors import BackendError, PermanentError, unexpected
 from backends.http import TIMEOUT
 
 LINK_TIME = timedelta(days=1)
@@ -75,9 +75,8 @@ def _tried(name: str, action: Callable[[], str]) -> Step:
         return Step(name, action())
     except BackendError as error:
         return Step(name, str(error), error)
-    except requests.RequestException as error:
-        unexpected = TransientError(f"The storage service did not answer as expected ({type(error).__name__}).")
-        return Step(name, str(unexpected), unexpected)
+    except Exception as error:  # noqa: BLE001 - a plugin of anybody's; whoever checks it is told, and nobody pages
+        return Step(name, str(unexpected(error)), unexpected(error))
 
 
 class _Trial:

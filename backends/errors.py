@@ -40,5 +40,10 @@ class PermanentError(BackendError):
         self.scope = scope
 
 
+def unexpected(error: Exception) -> TransientError:
+    """What a plugin raised that is no error of the contract; its type alone is shown: its text may hold secrets."""
+    return TransientError(f"The storage service, or its plugin, did something unexpected ({type(error).__name__}).")
+
+
 class Superseded(Exception):
     """Raised by `Progress`: another worker has taken over; stop at once and commit nothing."""

@@ -56,6 +56,8 @@ OF_THE_FILE_SERVER = {
     444: "says that the library was deleted",
     445: "says that the library is damaged",
 }
+# No request of ours is larger than a chunk, unless it is made with a library's own token.
+OF_THE_PROXY = {413: f"stands behind a proxy that takes no bodies of {CHUNK >> 20} MiB (client_max_body_size)"}
 ABOUT_THIS = {
     400: "refused the request",
     413: "stands behind a proxy that takes no bodies as large (client_max_body_size)",
@@ -559,7 +561,8 @@ class _Upload:
         url = f"{self._link}{'&' if '?' in self._link else '?'}ret-json=1"
         send = partial(self._http.post, url, data=body, headers=headers, timeout=UPLOAD_TIMEOUT, allow_redirects=False)
         try:
-            answer = call(SERVICE, send, partial(_error_of, OF_THE_FILE_SERVER))
+            about_all = OF_THE_FILE_SERVER | ({} if isinstance(self._api, _OwnToken) else OF_THE_PROXY)
+            answer = call(SERVICE, send, partial(_error_of, about_all))
         except TransientError as error:
             if isinstance(error.__cause__, requests.ConnectionError) and self._elsewhere():
                 raise self._misplaced("which cannot be reached from here") from error

@@ -81,7 +81,7 @@ def _ensure_backend(workshop: Workshop, hold: Hold) -> None:
     """Nothing is packed that could not be stored anywhere."""
     data = hold.claim.event.data
     try:
-        choose(data.backend, data.fallback_backends)
+        choose(data.backend, data.fallback_backends, accepted=hold.claim.begun)
     except Undeliverable:
         workshop.deliveries.enter(hold.claim, Stage.STORING)
         raise
@@ -125,7 +125,7 @@ def _store(
     """Store with the definition asked for, or with the first of its fallbacks that can be used."""
     data = hold.claim.event.data
     while True:
-        chosen = choose(data.backend, data.fallback_backends)
+        chosen = choose(data.backend, data.fallback_backends, accepted=True)
         try:
             with _usable(workshop, chosen):
                 return chosen, _store_with(workshop, hold, http, chosen, packed, generation)

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import requests
+import structlog
 
 from backends.contract import Backend
-from backends.errors import PermanentError, TransientError
+from backends.errors import BackendError, PermanentError, Superseded, unexpected
 from backends.registry import WrongConfig, build
-from consumer.errors import NotNow, Undeliverable
+from consumer.errors import Interrupted, NotNow, Undeliverable
 from consumer.lease import Hold
-from ledger.api import Definition, Deliveries, UnknownBackend, definition
+from ledger.api import Definition, Deliveries, LedgerUnavailable, UnknownBackend, definition
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,12 @@ class LedgerProgress:
         self._deliveries.ensure(self._hold.claim)
 
 
-def choose(wanted: str, fallbacks: tuple[str, ...]) -> Definition:
+def choose(wanted: str, fallbacks: tuple[str, ...], *, accepted: bool = False) -> Definition:
     """The definition to store with: the one asked for, or the first fallback that can be used.
+
+    Args:
+        wanted: its identifier; ``fallbacks`` likewise, in order.
+        accepted: the delivery was begun before: it may end where it was promised to, active or not.
 
     Raises:
         Undeliverable: none of them exists and is active.
@@ -74,7 +81,7 @@ def choose(wanted: str, fallbacks: tuple[str, ...]) -> Definition:
         except UnknownBackend as error:
             problems.append(str(error))
             continue
-        if not candidate.active:
+        if not (candidate.active or accepted):
             problems.append(f"The storage backend '{identifier}' is not active.")
         elif candidate.unhealthy_seconds > 0:
             unhealthy.append(candidate)
@@ -102,8 +109,15 @@ def open_backend(chosen: Definition, http: requests.Session, site: Mapping[str, 
 
 
 def translate(call: Callable[[], Any]) -> Any:
-    """Run a plugin's method; what `requests` raises past the plugin's own mapping may work later."""
+    """Run a plugin's method; what it raises that is no error of the contract is a fault of the plugin's."""
     try:
         return call()
+    except (BackendError, Superseded, Interrupted, LedgerUnavailable):
+        raise
     except requests.RequestException as error:
-        raise TransientError(f"The storage service did not answer as expected ({type(error).__name__}).") from error
+        raise unexpected(error) from error
+    except OSError:
+        raise  # reading the archive
+    except Exception as error:
+        log.exception("backend.bug")
+        raise unexpected(error) from error

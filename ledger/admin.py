@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import Any
 
 from django.conf import settings
@@ -31,12 +32,17 @@ class StorageBackendAdmin(admin.ModelAdmin):
         "storage_backend_id",
         "storage_backend_keep_days",
         "storage_backend_active",
-        "health",
+        "health_in_short",
     ]
     list_filter = ["storage_backend_active"]
     readonly_fields = ["health"]
     actions = ["check_selected"]
     search_fields = ["storage_backend", "storage_backend_id", "storage_backend_desc"]
+
+    @admin.display(description="Health")
+    def health_in_short(self, definition: StorageBackend) -> str:
+        """As much of it as a list has room for."""
+        return shorten(self.health(definition), 60, placeholder=" …")
 
     @admin.display(description="Health")
     def health(self, definition: StorageBackend) -> str:

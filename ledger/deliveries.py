@@ -61,6 +61,11 @@ class Claim:
     stored: Stored | None
     stored_backend: str
 
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier try came so far that its storage backend was accepted."""
+        return self.generation > 0 or self.attempts > 0 or self.trouble_seconds > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Held:

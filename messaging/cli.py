@@ -36,9 +36,17 @@ class SpokenGroup(click.Group):
 
 
 def interruptible() -> None:
-    """From now on Ctrl-C raises `KeyboardInterrupt`: for a command that has something to put in order."""
+    """From now on Ctrl-C and SIGTERM raise an exception: for a command that has something to put in order."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, frame: object) -> None:
+    del frame
+    signal.signal(number, signal.SIG_DFL)  # the second one ends at once
+    raise SystemExit(128 + number)
 
 
 def settings_of(ctx: click.Context) -> Settings:

@@ -485,8 +485,10 @@ class TestSeafile(BackendContract):
     ) -> None:
         standin.fail("unavailable", route="upload", value=413)
 
-        with pytest.raises(PermanentError, match="client_max_body_size"):
+        with pytest.raises(PermanentError, match="client_max_body_size") as caught:
             store(archive(2000))
+
+        assert caught.value.scope == "backend", "no archive of any size gets through"
 
     def test_too_many_requests_in_a_minute_only_take_longer(
         self, standin: SeafileStandin, backend: Backend[Any], archive: Make, store: Store, fetch: Fetch

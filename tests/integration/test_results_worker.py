@@ -99,3 +99,44 @@ def test_a_lease_is_renewed_while_the_work_goes_on(
     worker.handle(taken(sent))
 
     assert row(sent).state == "DELIVERED"
+
+
+def test_a_bug_of_a_plugin_is_told_as_one_and_tried_again(
+    worker: ResultsWorker, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backends.memory import Memory
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("canary-0b41")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Memory, "store", broken)
+        worker.handle(taken(sent))
+
+    assert row(sent).state == "WAITING"
+    assert row(sent).reason.startswith(
+        "The storage service, or its plugin, did something unexpected (ZeroDivisionError)"
+    )
+    assert "canary" not in row(sent).reason
+
+
+def test_a_delivery_that_was_begun_ends_where_it_was_promised_to_though_nobody_else_may_go_there(
+    worker: ResultsWorker, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backends.errors import TransientError
+    from backends.memory import Memory
+    from ledger.api import define
+
+    def away(*_: object) -> None:
+        raise TransientError("It is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Memory, "store", away)
+        worker.handle(taken(sent))
+    define("memory", active=False)
+    later = sent.model_copy(update={"id": uuid.uuid4()})
+    worker.handle(taken(sent))
+    worker.handle(taken(later))
+
+    assert row(sent).state == "DELIVERED"
+    assert (row(later).state, row(later).reason) == ("FAILED", "The storage backend 'memory' is not active.")

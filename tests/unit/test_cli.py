@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,3 +156,22 @@ def test_the_module_runs_as_the_command_does() -> None:
 
     assert done.returncode == 0
     assert __version__ in done.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
+def test_a_command_that_is_told_to_end_puts_in_order_what_it_has_begun(number: signal.Signals, code: int) -> None:
+    program = (
+        "import time, messaging.cli\n"
+        "messaging.cli.interruptible()\n"
+        "try:\n    print('begun', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    raise SystemExit(1)\n"
+        "finally:\n    print('in order')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
+        running.send_signal(number)
+
+        assert running.communicate(timeout=30)[0] == "in order\n"
+
+    assert running.returncode == code

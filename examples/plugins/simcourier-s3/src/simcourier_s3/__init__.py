@@ -7,17 +7,18 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/ShareObjectPreSignedURL.ht
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 import boto3
 import requests
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from simcourier.plugins import (
     Archive,
@@ -51,15 +52,21 @@ DEFINITION = {
 }
 
 
+def _one_word(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise ValueError("one word without blanks and line ends is expected")
+    return secret
+
+
 class Config(BaseModel):
     """Which bucket, and how to sign in. What is secret is a `SecretStr`, so that it cannot be printed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bucket: str = Field(min_length=3, max_length=63)
-    access_key_id: str = Field(min_length=1)
-    secret_access_key: SecretStr
-    region: str = "us-east-1"
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    access_key_id: str = Field(pattern=r"^[!-~]+$")
+    secret_access_key: Annotated[SecretStr, AfterValidator(_one_word)]
+    region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]+$")
     endpoint: str | None = Field(default=None, pattern=r"^https?://")
     prefix: str = Field(default="simcourier/", max_length=200)
 
