@@ -42,6 +42,11 @@ def call(service: str, request: Callable[[], requests.Response], meaning: Meanin
         answer = request()
     except requests.Timeout as error:
         raise TransientError(f"{service} did not answer in time.") from error
+    except requests.exceptions.SSLError as error:
+        raise TransientError(
+            f"{service} shows a certificate that is not trusted here: renew it, or name the file of its authority in "
+            "REQUESTS_CA_BUNDLE."
+        ) from error
     except requests.ConnectionError as error:
         raise _cause(error) or TransientError(f"{service} cannot be reached.") from error
     except (ChunkedEncodingError, ContentDecodingError) as error:

@@ -6,43 +6,20 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from consumer.errors import NotNow, Undeliverable
-from messaging.messages import Results
+from consumer.snapshot import Snapshot, SourceFile, SourceFiles
+
+if TYPE_CHECKING:  # `simcourier pack` has no messages, and starts faster without their library
+    from messaging.messages import Results
 
 LOOK_AGAIN_SECONDS = 60.0
 # Reasons to leave an entry out, and say so; with any other error (a file system that is away) all is tried again.
 FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, None}
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A regular file as it was when the snapshot was taken.
-
-    Args:
-        name: its path within the results folder, with ``/``, as the archive names it.
-        path: where it is, links resolved.
-        size: bytes; ``mtime_ns`` since the epoch; ``device`` and ``inode`` tell it from a file put in its place.
-    """
-
-    name: str
-    path: Path
-    size: int
-    mtime_ns: int
-    device: int
-    inode: int
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The files to be packed, by name, and a sentence for each entry that is left out."""
-
-    files: tuple[SourceFile, ...]
-    left_out: tuple[str, ...]
 
 
 def collect(results: Results, roots: Sequence[str]) -> Snapshot:
@@ -56,29 +33,61 @@ def collect(results: Results, roots: Sequence[str]) -> Snapshot:
         Undeliverable: the location is no folder, outside the roots, or holds no file that is meant.
         NotNow: the root is not visible on this machine.
     """
-    folder = locate(results.location, roots)
-    files: list[SourceFile] = []
+    return look(locate(results.location, roots), results.include, results.exclude, roots)
+
+
+def look(
+    folder: Path,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    roots: Sequence[str] = (),
+    besides: tuple[int, int] | None = None,
+) -> Snapshot:
+    """Take a snapshot of a folder.
+
+    Args:
+        folder: links resolved.
+        include, exclude: patterns; none to include: all.
+        roots: folders that links may lead to, besides this one.
+        besides: device and inode of a file that is not meant: the archive itself.
+
+    Raises:
+        Undeliverable: it holds no file that is meant.
+    """
     left_out: list[str] = []
-    for name, entry in _walk(folder, "", left_out):
-        if not _meant(name, results):
+    files = SourceFiles(str(folder), _files(folder, include, exclude, roots, besides, left_out))
+    if not files:
+        patterns = bool(include or exclude)
+        raise Undeliverable(f"The results folder {folder} {_nothing(sorted(left_out), patterns=patterns)}.")
+    return Snapshot(files, tuple(sorted(left_out)))
+
+
+def _files(
+    folder: Path,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    roots: Sequence[str],
+    besides: tuple[int, int] | None,
+    left_out: list[str],
+) -> Iterator[SourceFile]:
+    for name, entry in _walk(folder, left_out):
+        if not _meant(name, include, exclude):
             continue
-        found = _look(name, Path(entry), folder, roots)
+        found = _look(name, entry, folder, roots)
         if isinstance(found, str):
             left_out.append(found)
+        elif (found.device, found.inode) == besides:
+            left_out.append(f"{name}: the archive itself.")
         else:
-            files.append(found)
-    if not files:
-        raise Undeliverable(f"The results folder {folder} {_nothing(left_out, results)}.")
-    files.sort(key=lambda file: file.name)
-    return Snapshot(tuple(files), tuple(sorted(left_out)))
+            yield found
 
 
-def _nothing(left_out: Sequence[str], results: Results) -> str:
+def _nothing(left_out: Sequence[str], *, patterns: bool) -> str:
     """Why there is nothing to pack."""
     if left_out:
         more = f" And {len(left_out) - 1} more" if len(left_out) > 1 else ""
         return f"holds no file that could be packed: {left_out[0]}{more}".removesuffix(".")
-    if results.include or results.exclude:
+    if patterns:
         return "holds no file that matches the patterns"
     return "holds no file that could be packed"
 
@@ -129,45 +138,52 @@ def _visible(root: Path) -> bool:
         return False
 
 
-def _walk(folder: Path, prefix: str, left_out: list[str]) -> Iterator[tuple[str, str]]:
-    """Every entry below ``folder`` that is not a folder itself, as (name, path)."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        if error.errno not in FOR_GOOD:
-            raise
-        left_out.append(f"{_shown(prefix) or folder}: the folder cannot be read ({error.strerror}).")
-        return
-    for entry in entries:
-        name = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), name + "/", left_out)
-        else:
-            yield name, entry.path
+def _walk(folder: Path, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every entry below ``folder`` that is not a folder itself, with its name; one at a time, there may be many."""
+    waiting = [(str(folder), "")]
+    while waiting:
+        place, prefix = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    name = prefix + entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, name + "/"))
+                    else:
+                        yield name, entry
+        except OSError as error:
+            if error.errno not in FOR_GOOD:
+                raise
+            left_out.append(f"{_shown(prefix) or folder}: the folder cannot be read ({error.strerror}).")
 
 
-def _look(name: str, path: Path, folder: Path, roots: Sequence[str]) -> SourceFile | str:
+def _look(name: str, entry: os.DirEntry[str], folder: Path, roots: Sequence[str]) -> SourceFile | str:
     try:
         name.encode()
     except UnicodeEncodeError:
         return f"{_shown(name)}: the name is not UTF-8."
+    place = entry.path
     try:
-        target = path.resolve(strict=True)
-        status = target.stat(follow_symlinks=False)
+        if entry.is_symlink():
+            target = Path(place).resolve(strict=True)
+            if not (target.is_relative_to(folder) or (roots and _inside(target, roots))):
+                return f"{name}: a link that leads out of the results folder."
+            place = str(target)
+            status = target.stat(follow_symlinks=False)
+        else:
+            status = entry.stat(follow_symlinks=False)
     except (OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno not in FOR_GOOD:
             raise
         reason = getattr(error, "strerror", None) or "a link that leads in a circle"
         return f"{name}: cannot be read ({reason})."
-    if target != path and not (target.is_relative_to(folder) or (roots and _inside(target, roots))):
-        return f"{name}: a link that leads out of the results folder."
     if stat.S_ISDIR(status.st_mode):
         return f"{name}: a link to a folder."
     if not stat.S_ISREG(status.st_mode):
         return f"{name}: not a regular file."
-    if not os.access(target, os.R_OK):
+    if not os.access(place, os.R_OK):
         return f"{name}: cannot be read (Permission denied)."
-    return SourceFile(name, target, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+    return SourceFile(name, place, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
 
 
 def _shown(name: str) -> str:
@@ -175,10 +191,10 @@ def _shown(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _meant(name: str, results: Results) -> bool:
-    if results.include and not any(_matches(name, pattern) for pattern in results.include):
+def _meant(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    if include and not any(_matches(name, pattern) for pattern in include):
         return False
-    return not any(_matches(name, pattern) for pattern in results.exclude)
+    return not any(_matches(name, pattern) for pattern in exclude)
 
 
 def _matches(name: str, pattern: str) -> bool:

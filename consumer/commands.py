@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -75,6 +76,7 @@ def expire(ctx: click.Context, *, dry_run: bool, as_json: bool) -> None:
     """
     settings = settings_of(ctx)
     interruptible()  # whoever removes holds a lock
+    configure("expire", level="ERROR", stream=sys.stderr)  # what happens is printed
     make_data_dir(settings.data_dir)
     prepare(settings, "expire")
     from consumer.expirer import expire as remove

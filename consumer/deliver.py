@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,34 @@ import requests
 import structlog
 
 from backends.contract import Link, Stored
-from backends.errors import PermanentError
+from backends.errors import PermanentError, TransientError
 from backends.http import session
+from backends.registry import plugin
 from consumer.collect import collect
 from consumer.errors import NotNow, Undeliverable
 from consumer.lease import Hold
-from consumer.package import Packed, archive_name, package
+from consumer.making import Making, ensure_room
+from consumer.package import Packed, archive_name
+from consumer.packing.deflate import Compression
+from consumer.packing.growing import GrowingArchive, prefix_sha256
+from consumer.snapshot import Snapshot
 from consumer.store import FileArchive, LedgerProgress, choose, open_backend, translate
 from ledger.api import PROBE_SECONDS, Definition, Deliveries, Stage, definition, mark_healthy, mark_unhealthy
 from messaging import faults
 
 log = structlog.get_logger()
+
+PROGRESS_SECONDS = 2.0  # between two notes of how far packing is
+SOON_SECONDS = 0.25  # an archive that is whole by then is sent as one
+CRASHES_WITH_SUMMARY = 2  # workers that ended unexpectedly: the next one leaves out what reads the files
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An archive that a service has confirmed."""
+
+    chosen: Definition
+    stored: Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +55,7 @@ class Workshop:
         site: site-wide values for plugins.
         operator: address that is told when a storage backend needs mending; empty: nobody.
         mail_patience: for how long a mail may be tried after the link was made; links live that much longer.
+        compression: how archives are packed.
     """
 
     deliveries: Deliveries
@@ -46,6 +64,7 @@ class Workshop:
     site: Mapping[str, Any]
     operator: str
     mail_patience: timedelta
+    compression: Compression = "fast"
 
     def folder(self, delivery_id: UUID) -> Path:
         """Where the archives of a delivery lie on this machine."""
@@ -68,8 +87,7 @@ def deliver(workshop: Workshop, hold: Hold) -> None:
             chosen, stored = definition(claim.stored_backend), claim.stored
         else:
             _ensure_backend(workshop, hold)
-            packed, generation = _pack(workshop, hold)
-            chosen, stored = _store(workshop, hold, http, packed, generation)
+            chosen, stored = _store(workshop, hold, http, *_archive(workshop, hold, http))
         with _usable(workshop, chosen):
             link = _link(workshop, hold, http, chosen, stored)
     hold.ensure()
@@ -87,7 +105,8 @@ def _ensure_backend(workshop: Workshop, hold: Hold) -> None:
         raise
 
 
-def _pack(workshop: Workshop, hold: Hold) -> tuple[Packed, int]:
+def _archive(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Packed, int, Sent | None]:
+    """The archive, its generation, and where it is stored already, since it was sent while it was packed."""
     claim = hold.claim
     data = claim.event.data
     folder = workshop.folder(claim.delivery_id)
@@ -96,34 +115,128 @@ def _pack(workshop: Workshop, hold: Hold) -> tuple[Packed, int]:
         earlier = folder / f"{claim.archive_sha256}.zip"
         if earlier.is_file() and earlier.stat().st_size == claim.archive_size:
             packed = Packed(earlier, claim.archive_name, claim.archive_size, claim.archive_sha256)
-            return packed, claim.generation
+            return packed, claim.generation, None
     faults.point("delivery.collecting")
     snapshot = collect(data.results, workshop.roots)
+    ensure_room(snapshot, folder)
     hold.ensure()
     workshop.deliveries.enter(claim, Stage.PACKAGING)
     faults.point("delivery.packaging")
     part = folder / f"{claim.fence}.part"  # by fence: a worker that was taken for dead may still be writing its own
     part.unlink(missing_ok=True)
+    growing = GrowingArchive(part, name=archive_name(data.title, data.simulation_id), key="")
     try:
-        made = package(snapshot, part, archive_name(data.title, data.simulation_id), hold.ensure)
-    except BaseException:
+        with Making(
+            snapshot,
+            folder,
+            growing,
+            compression=workshop.compression,
+            summarised=claim.crashes < CRASHES_WITH_SUMMARY,
+            ensure=hold.ensure,
+        ) as making:
+            return _Packing(workshop, hold, making, growing, snapshot).run(http)
+    finally:
         part.unlink(missing_ok=True)  # what is left of a try that failed would fill the disk
-        raise
-    packed = Packed(part.rename(folder / f"{made.sha256}.zip"), made.name, made.size, made.sha256)
-    faults.point("delivery.packed")
-    hold.ensure()
-    generation = workshop.deliveries.packed(
-        claim, name=packed.name, size=packed.size, sha256=packed.sha256, warnings=snapshot.left_out
-    )
-    log.info("delivery.packed", bytes=packed.size, files=len(snapshot.files), generation=generation)
-    return packed, generation
+
+
+class _Packing:
+    """An archive that is being packed, and sent meanwhile where the service allows it."""
+
+    def __init__(
+        self, workshop: Workshop, hold: Hold, making: Making, growing: GrowingArchive, snapshot: Snapshot
+    ) -> None:
+        self._workshop = workshop
+        self._hold = hold
+        self._making = making
+        self._growing = growing
+        self._snapshot = snapshot
+        self._generation = 0  # 0: not written down yet
+
+    def run(self, http: requests.Session) -> tuple[Packed, int, Sent | None]:
+        claim = self._hold.claim
+        data = claim.event.data
+        sent = None
+        if not claim.archive_sha256:  # else it was packed before: it is to become the same, which the end will show
+            chosen = choose(data.backend, data.fallback_backends, accepted=True)
+            if not plugin(chosen.identifier).needs_size and not self._making.wait(SOON_SECONDS):
+                sent = self._send(http, chosen)
+        packed = self._finished()
+        return packed, self._generation, sent
+
+    def _send(self, http: requests.Session, chosen: Definition) -> Sent | None:
+        """Send what is there, and the rest as it comes; None: it did not work, and is tried again with the whole."""
+        claim, deliveries = self._hold.claim, self._workshop.deliveries
+        generation, checkpoint = self._placed(chosen, deliveries.begin(claim, name=self._growing.name))
+        noted = claim.sent_digest
+        if checkpoint and not (
+            noted and prefix_sha256(self._growing, noted["bytes"], self._hold.ensure) == noted["sha256"]
+        ):
+            log.info("delivery.bytes_differ", generation=generation)
+            generation, checkpoint = self._placed(chosen, deliveries.begin(claim, name=self._growing.name, anew=True))
+        progress = LedgerProgress(
+            deliveries, self._hold, checkpoint, self._growing, digest=self._making.prefix_sha256, looked=self._look
+        )
+        faults.point("delivery.storing")
+        try:
+            with _usable(self._workshop, chosen):
+                backend = open_backend(chosen, http, self._workshop.site)
+                stored: Stored = translate(lambda: backend.store(self._growing, progress))
+        except NotNow:
+            self._finished()
+            return None  # a fallback may take the whole
+        except TransientError:
+            self._finished()  # so that the next try need not pack; or else it raises what packing has failed with
+            raise
+        return Sent(chosen, stored)
+
+    def _placed(self, chosen: Definition, generation: int) -> tuple[int, Mapping[str, Any] | None]:
+        claim = self._hold.claim
+        self._growing.key = f"{claim.delivery_id}/{generation}/{self._growing.name}"
+        checkpoint = self._workshop.deliveries.place(
+            claim, backend=chosen.identifier, generation=generation, key=self._growing.key
+        )
+        return generation, checkpoint
+
+    def _look(self) -> None:
+        if self._making.wait(0):
+            self._finished()
+
+    def _finished(self) -> Packed:
+        """Wait for the archive, and write down what it is, once."""
+        claim, making = self._hold.claim, self._making
+        while not making.wait(PROGRESS_SECONDS):
+            self._workshop.deliveries.progress(claim, making.packed_bytes, making.total_bytes)
+        made = making.result()
+        if not self._generation:
+            faults.point("delivery.packed")
+            self._hold.ensure()
+            self._generation = self._workshop.deliveries.packed(
+                claim,
+                name=made.packed.name,
+                size=made.packed.size,
+                sha256=made.packed.sha256,
+                warnings=self._snapshot.left_out,
+                notes=made.notes,
+                statistics=[asdict(one) for one in made.key.statistics] if made.key else [],
+                sent_meanwhile=bool(self._growing.key),
+            )
+            log.info(
+                "delivery.packed",
+                bytes=made.packed.size,
+                files=len(self._snapshot.files),
+                generation=self._generation,
+            )
+        return made.packed
 
 
 def _store(
-    workshop: Workshop, hold: Hold, http: requests.Session, packed: Packed, generation: int
+    workshop: Workshop, hold: Hold, http: requests.Session, packed: Packed, generation: int, sent: Sent | None
 ) -> tuple[Definition, Stored]:
     """Store with the definition asked for, or with the first of its fallbacks that can be used."""
     data = hold.claim.event.data
+    if sent is not None:
+        _note_stored(workshop, hold, generation, sent.chosen, sent.stored)
+        return sent.chosen, sent.stored
     while True:
         chosen = choose(data.backend, data.fallback_backends, accepted=True)
         try:
@@ -141,16 +254,20 @@ def _store_with(
     key = f"{claim.delivery_id}/{generation}/{packed.name}"
     checkpoint = workshop.deliveries.place(claim, backend=chosen.identifier, generation=generation, key=key)
     archive = FileArchive(packed.path, packed.name, key, packed.size, packed.sha256)
-    progress = LedgerProgress(workshop.deliveries, hold, checkpoint)
+    progress = LedgerProgress(workshop.deliveries, hold, checkpoint, archive)
     faults.point("delivery.storing")
     backend = open_backend(chosen, http, workshop.site)
     stored: Stored = translate(lambda: backend.store(archive, progress))
+    _note_stored(workshop, hold, generation, chosen, stored)
+    return stored
+
+
+def _note_stored(workshop: Workshop, hold: Hold, generation: int, chosen: Definition, stored: Stored) -> None:
     faults.point("delivery.stored")
-    workshop.deliveries.stored(claim, backend=chosen.identifier, generation=generation, stored=stored)
+    workshop.deliveries.stored(hold.claim, backend=chosen.identifier, generation=generation, stored=stored)
     mark_healthy(chosen.identifier)
     log.info("delivery.stored", backend=chosen.identifier, bytes=stored.size)
     faults.point("delivery.linking")
-    return stored
 
 
 def _link(workshop: Workshop, hold: Hold, http: requests.Session, chosen: Definition, stored: Stored) -> Link:

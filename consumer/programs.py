@@ -108,6 +108,7 @@ def _run_results(settings: Settings, engine: Engine, deliveries: Deliveries, sto
         site=settings.site,
         operator=settings.operator_email,
         mail_patience=timedelta(seconds=MAIL_PATIENCE_SECONDS),
+        compression=settings.compression,
     )
     in_rounds("leftovers", partial(clear_leftovers, workshop), stop, HOUR, at_once=True)
     keeper = LeaseKeeper(deliveries, stop)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import requests
 import structlog
 
-from backends.contract import Backend
+from backends.contract import Archive, Backend
 from backends.errors import BackendError, PermanentError, Superseded, unexpected
 from backends.registry import WrongConfig, build
 from consumer.errors import Interrupted, NotNow, Undeliverable
@@ -38,12 +38,30 @@ class FileArchive:
 
 
 class LedgerProgress:
-    """Keeps a plugin's checkpoint in the ledger, on the claim's fence (see `backends.contract.Progress`)."""
+    """Keeps a plugin's checkpoint in the ledger, on the claim's fence (see `backends.contract.Progress`).
 
-    def __init__(self, deliveries: Deliveries, hold: Hold, checkpoint: Mapping[str, Any] | None) -> None:
+    Args:
+        archive: what is being sent.
+        digest: the digest of its first bytes, while it is still growing.
+        looked: called at every checkpoint, after it has been kept.
+    """
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        hold: Hold,
+        checkpoint: Mapping[str, Any] | None,
+        archive: Archive,
+        *,
+        digest: Callable[[int], str] | None = None,
+        looked: Callable[[], None] = lambda: None,
+    ) -> None:
         self._deliveries = deliveries
         self._hold = hold
         self._checkpoint = checkpoint
+        self._archive = archive
+        self._digest = digest
+        self._looked = looked
 
     @property
     def checkpoint(self) -> Mapping[str, Any] | None:
@@ -53,8 +71,10 @@ class LedgerProgress:
     def save(self, checkpoint: Mapping[str, Any], sent: int) -> None:
         """Keep ``checkpoint``; raises `Superseded`, or `Interrupted` when this worker is being stopped."""
         self._hold.ensure()
-        self._deliveries.checkpoint(self._hold.claim, checkpoint, sent)
+        sha256 = self._digest(sent) if self._digest else None
+        self._deliveries.checkpoint(self._hold.claim, checkpoint, sent, total=self._archive.size, sha256=sha256)
         self._checkpoint = checkpoint
+        self._looked()
 
     def ensure(self) -> None:
         """Ask the ledger itself: this is called right before committing."""
@@ -106,6 +126,9 @@ def open_backend(chosen: Definition, http: requests.Session, site: Mapping[str, 
         return build(chosen.identifier, chosen.token.get_secret_value(), chosen.config_values(), http, site)
     except WrongConfig as error:
         raise PermanentError(str(error), scope="backend") from error
+    except Exception as error:  # a plugin of anybody's
+        log.exception("backend.bug")
+        raise unexpected(error) from error
 
 
 def translate(call: Callable[[], Any]) -> Any:

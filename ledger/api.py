@@ -30,6 +30,7 @@ from ledger.notifications import (
 from ledger.operators import cancel, retry
 from ledger.retention import Keep, forget
 from ledger.states import Kind, NoticeState, Stage, State
+from ledger.study import Compared
 from ledger.sweep import Overdue, lock, overdue, stamp, unlock
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "NEXT_STEP_AFTER_FAILURE",
     "PROBE_SECONDS",
     "Claim",
+    "Compared",
     "DeadLetterView",
     "Definition",
     "Deliveries",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from backends.check import Step, check
-from backends.errors import PermanentError
+from backends.errors import PermanentError, unexpected
 from backends.http import session
 from backends.registry import WrongConfig, build
 from ledger.definitions import Definition, mark_healthy, mark_unhealthy, try_at_once
@@ -27,6 +27,9 @@ def check_definition(chosen: Definition, site: Mapping[str, Any]) -> Iterator[St
             backend = build(chosen.identifier, chosen.token.get_secret_value(), chosen.config_values(), http, site)
         except WrongConfig as error:
             steps.append(Step("read the definition", str(error), PermanentError(str(error), scope="backend")))
+            yield steps[0]
+        except Exception as error:  # noqa: BLE001 - a plugin of anybody's; whoever checks it is told
+            steps.append(Step("read the definition", str(unexpected(error)), unexpected(error)))
             yield steps[0]
         else:
             for step in check(backend, http, _link_time(chosen)):

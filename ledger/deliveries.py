@@ -58,6 +58,7 @@ class Claim:
     archive_sha256: str
     warnings: tuple[str, ...]
     checkpoint: Mapping[str, Any] | None
+    sent_digest: Mapping[str, Any] | None
     stored: Stored | None
     stored_backend: str
 
@@ -154,7 +155,7 @@ class Deliveries:
                 When(state=State.WORKING, then=F("crashes") + 1), default=F("crashes"), output_field=IntegerField()
             ),
             state=State.WORKING,
-            stage=Stage.COLLECTING,
+            **_entered(Stage.COLLECTING),
             fence=F("fence") + 1,
             worker=self.worker,
             started_at=Coalesce(F("started_at"), Now()),
@@ -200,6 +201,7 @@ class Deliveries:
             archive_sha256=row.archive_sha256,
             warnings=tuple(row.warnings),
             checkpoint=row.checkpoint,
+            sent_digest=row.sent_digest,
             stored=Stored.model_validate(row.stored) if row.stored else None,
             stored_backend=row.stored_backend,
         )
@@ -218,31 +220,79 @@ class Deliveries:
     @unit_of_work
     def enter(self, claim: Claim, stage: Stage) -> None:
         """Write which stage is being worked on."""
-        self._write(claim, stage=stage)
+        self._write(claim, **_entered(stage))
 
     @unit_of_work
-    def packed(self, claim: Claim, *, name: str, size: int, sha256: str, warnings: Sequence[str]) -> int:
+    def begin(self, claim: Claim, *, name: str, anew: bool = False) -> int:
+        """An archive is begun that is sent while it grows; returns its generation.
+
+        It is that of an earlier try which did not come to its end, since the same results make the same bytes; with
+        ``anew``, when they did not, it is a new one.
+        """
+        row = self._row(claim)
+        if row["generation"] and not row["archive_sha256"] and row["archive_name"] == name and not anew:
+            return int(row["generation"])
+        return self._new_generation(claim, row["generation"] + 1, archive_name=name)
+
+    @unit_of_work
+    def packed(
+        self,
+        claim: Claim,
+        *,
+        name: str,
+        size: int,
+        sha256: str,
+        warnings: Sequence[str],
+        notes: Sequence[str] = (),
+        statistics: Sequence[Mapping[str, Any]] = (),
+        sent_meanwhile: bool = False,
+    ) -> int:
         """Write what the archive is; returns its generation, a new one if the bytes are not those of the last.
 
         A new generation begins a new upload: checkpoint and confirmation of the old one are let go.
+
+        Args:
+            warnings: what is not in it, and why.
+            notes: what the researcher should know before trusting the numbers.
+            statistics: the key ones, each with label, value (for people), number and unit.
+            sent_meanwhile: it is the one that `begin` gave its generation to.
         """
-        if claim.generation and (claim.archive_name, claim.archive_sha256) == (name, sha256):
-            return claim.generation
-        generation = claim.generation + 1
-        self._write(
-            claim,
-            generation=generation,
-            archive_name=name,
-            archive_size=size,
-            archive_sha256=sha256,
-            warnings=_shortened(warnings),
-            checkpoint=None,
-            sent_bytes=0,
-            stored=None,
-            stored_backend="",
-            crashes=0,
-        )
+        row = self._row(claim)
+        about = {
+            "archive_size": size,
+            "archive_sha256": sha256,
+            "warnings": _shortened(warnings),
+            "notes": _shortened(notes),
+            "statistics": [dict(one) for one in statistics],
+        }
+        same = row["archive_sha256"] == sha256 or (sent_meanwhile and not row["archive_sha256"])
+        if row["generation"] and row["archive_name"] == name and same:
+            self._write(claim, crashes=0, **about)
+            return int(row["generation"])
+        return self._new_generation(claim, row["generation"] + 1, archive_name=name, **about)
+
+    def _row(self, claim: Claim) -> Mapping[str, Any]:
+        row = self._mine(claim).values("generation", "archive_name", "archive_sha256").first()
+        if row is None:
+            raise Superseded("another worker has taken over")
+        return row
+
+    def _new_generation(self, claim: Claim, generation: int, **values: Any) -> int:
+        nothing: dict[str, Any] = {
+            "archive_size": None,
+            "archive_sha256": "",
+            "warnings": [],
+            "notes": [],
+            "statistics": [],
+        }
+        upload = {"checkpoint": None, "sent_bytes": 0, "sent_digest": None, "stored": None, "stored_backend": ""}
+        self._write(claim, **(nothing | upload | values), generation=generation, crashes=0)
         return generation
+
+    @unit_of_work
+    def progress(self, claim: Claim, done: int, total: int) -> None:
+        """Write how far the present stage is, in bytes."""
+        self._write(claim, done_bytes=done, total_bytes=total)
 
     @unit_of_work
     def place(self, claim: Claim, *, backend: str, generation: int, key: str) -> Mapping[str, Any] | None:
@@ -251,11 +301,11 @@ class Deliveries:
         A checkpoint belongs to one service: going to another one than the last time lets it go.
         """
         with transaction.atomic():
-            self._write(claim, stage=Stage.STORING)
+            self._write(claim, **_entered(Stage.STORING))
             places = Placement.objects.filter(delivery_id=claim.delivery_id, generation=generation)
             last = places.order_by("-placed_at").first()
             if last is not None and last.backend != backend:
-                self._write(claim, checkpoint=None, sent_bytes=0)
+                self._write(claim, checkpoint=None, sent_bytes=0, sent_digest=None)
             Placement.objects.update_or_create(
                 delivery_id=claim.delivery_id,
                 backend=backend,
@@ -266,11 +316,27 @@ class Deliveries:
         return kept
 
     @unit_of_work
-    def checkpoint(self, claim: Claim, checkpoint: Mapping[str, Any], sent: int) -> None:
-        """Keep the plugin's checkpoint; more bytes than ever before are progress."""
+    def checkpoint(
+        self,
+        claim: Claim,
+        checkpoint: Mapping[str, Any],
+        sent: int,
+        *,
+        total: int | None = None,
+        sha256: str | None = None,
+    ) -> None:
+        """Keep the plugin's checkpoint; more bytes than ever before are progress.
+
+        Args:
+            total: the archive's bytes; None: it is still growing.
+            sha256: digest of the ``sent`` bytes, where the archive is still growing; None: where it is not.
+        """
         self._write(
             claim,
             checkpoint=dict(checkpoint),
+            sent_digest={"bytes": sent, "sha256": sha256} if sha256 else None,
+            done_bytes=sent,
+            total_bytes=total or 0,
             crashes=Case(When(sent_bytes__lt=sent, then=0), default=F("crashes"), output_field=IntegerField()),
             sent_bytes=Greatest(F("sent_bytes"), Value(sent)),
         )
@@ -282,7 +348,7 @@ class Deliveries:
         with transaction.atomic():
             self._write(
                 claim,
-                stage=Stage.LINKING,
+                **_entered(Stage.LINKING),
                 stored=record,
                 stored_backend=backend,
                 checkpoint=None,
@@ -390,6 +456,10 @@ class Deliveries:
 
     def _wake(self, after: float) -> dict[str, Any]:
         return {"wake_at": from_now(after + self.overdue), "wake_seconds": self.overdue}
+
+
+def _entered(stage: Stage) -> dict[str, Any]:
+    return {"stage": stage, "stage_since": Now(), "done_bytes": 0, "total_bytes": 0}
 
 
 def _since(left: timedelta | None) -> float:

@@ -57,7 +57,8 @@ def due(*, look_only: bool = False) -> list[Removal]:
     unhealthy = StorageBackend.objects.filter(unhealthy_until__gt=Now()).values("storage_backend_id")
     rows = Placement.objects.filter(remove_at__lte=Now()).exclude(backend__in=unhealthy)
     found = []
-    for row in rows.select_related("delivery").annotate(now=Now()).order_by("remove_at")[:BATCH]:
+    overdue = rows.select_related("delivery").annotate(now=Now()).order_by("remove_at")
+    for row in overdue if look_only else overdue[:BATCH]:
         later = _later(row)
         if later is None:
             found.append(_removal(row))

@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce, Now
 from backends.errors import Superseded
 from ledger.models import Delivery, Notification
 from ledger.states import Kind, NoticeState, State
+from ledger.study import Compared, compared
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.engine import Outgoing
 from messaging.messages import (
@@ -22,6 +23,7 @@ from messaging.messages import (
     LinkReady,
     LinkReadyMessage,
     OperatorNoticeMessage,
+    Statistic,
     parse_event,
 )
 from messaging.messages import Notice as OperatorNoticeData
@@ -76,6 +78,8 @@ class DeliveryNotice(Notice):
     archive_size: int
     archive_sha256: str
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    statistics: tuple[Compared, ...] = ()
     stage: str
     reason: str
 
@@ -151,6 +155,8 @@ class Notices:
             archive_size=delivery.archive_size or 0,
             archive_sha256=delivery.archive_sha256,
             warnings=tuple(delivery.warnings),
+            notes=tuple(delivery.notes),
+            statistics=compared(delivery),
             stage=delivery.stage,
             reason=delivery.reason,
         )
@@ -290,7 +296,8 @@ def announcement(delivery_id: UUID) -> Outgoing | None:
                 archive=row.archive_name,
                 size=row.archive_size or 0,
                 sha256=row.archive_sha256,
-                warnings=tuple(row.warnings),
+                statistics=tuple(Statistic(name=one["label"], value=one["value"]) for one in row.statistics),
+                warnings=(*row.notes, *(f"Not in the archive: {warning}" for warning in row.warnings)),
             ),
         )
     else:

@@ -10,6 +10,11 @@ LONGEST_ENDING = 16
 FALLBACK = "file"
 
 
+def is_text(text: str) -> bool:
+    """False for what only looks like text: headers and JSON can bring half characters, which no file can hold."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def file_name(text: str) -> str:
     """A name for people that can stand as the last part of a link: no slash, no control character, not too long."""
     name = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in text)

@@ -195,10 +195,16 @@ def _is_number(cell: str) -> bool:
 
 
 def _indented(text: str) -> str:
+    pieces, size = [], 0
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text)):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LONGEST_TEXT:  # a deep one would grow a thousandfold
+                break
     except (ValueError, RecursionError):
         return text
+    return "".join(pieces)
 
 
 def _clean(text: str) -> str:

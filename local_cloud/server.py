@@ -24,7 +24,7 @@ from local_cloud.errors import Problem, Refusal, response
 from local_cloud.limits import Limits
 from local_cloud.links import Links
 from local_cloud.metrics import CONTENT_TYPE, COUNTERS, Gauge, exposition, now
-from local_cloud.names import file_name
+from local_cloud.names import file_name, is_text
 from local_cloud.password import LONGEST as LONGEST_PASSWORD
 from local_cloud.password import hashed
 from local_cloud.record import Record
@@ -35,6 +35,7 @@ from local_cloud.uploads import Uploads
 log = structlog.get_logger()
 
 LONGEST_KEY = 1024
+CLIENT_GONE = 499  # no code of HTTP, but how proxies count it
 LONGEST_TITLE = 300
 DEFAULT_READ_SECONDS = 60.0
 STORAGE = web.AppKey("storage", Storage)
@@ -126,7 +127,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     state = request.app[STATE]
     state.requests += 1
     try:
-        answer = await _answer_refusals(request.app[ACCESS].seen(request), handler)
+        answer = await _answer_refusals(_seen(request), handler)
     except web.HTTPException as error:
         COUNTERS.add("requests_total", method=_method(request), status=str(error.status))
         raise
@@ -134,6 +135,13 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         state.requests -= 1
     COUNTERS.add("requests_total", method=_method(request), status=str(answer.status))
     return answer
+
+
+def _seen(request: web.Request) -> web.Request:
+    try:
+        return request.app[ACCESS].seen(request)
+    except ValueError as error:  # CONNECT to what is no host
+        raise web.HTTPBadRequest from error
 
 
 async def _answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -148,8 +156,13 @@ async def _answer_refusals(request: web.Request, handler: Handler) -> web.Stream
         answer = response(refusal)
     except web.HTTPException:
         raise
-    except (ConnectionError, asyncio.CancelledError):
+    except asyncio.CancelledError:
         raise
+    except ConnectionError:
+        # The client has gone, or was cut off, and gets no answer. Raised further, it would be logged as a defect.
+        if request.transport is not None:
+            request.transport.abort()
+        answer = web.Response(status=CLIENT_GONE)
     except Exception:
         log.exception("request.bug", method=request.method, route=_route(request))
         answer = response(Refusal(Problem.BROKEN))
@@ -255,12 +268,18 @@ def _query(request: web.Request) -> dict[str, str]:
 def _expires(body: bytes) -> str | None:
     try:
         asked = json.loads(body)["expires"]
-        zone = datetime.fromisoformat(asked).tzinfo if asked is not None else UTC
-    except (ValueError, KeyError, TypeError):
-        zone = None
-    if zone is None:
+        good = asked is None or _is_moment(asked)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        good = False
+    if not good:
         raise Refusal(Problem.BAD_REQUEST, 'A body {"expires": null or a time with its zone (RFC 3339)} is expected.')
     return None if asked is None else str(asked)
+
+
+def _is_moment(text: str) -> bool:
+    moment = datetime.fromisoformat(text)
+    moment.astimezone(UTC)  # the page shows it so, which near the end of all years cannot be done
+    return moment.tzinfo is not None and is_text(text)
 
 
 def _more(body: bytes) -> dict[str, str]:
@@ -268,7 +287,7 @@ def _more(body: bytes) -> dict[str, str]:
     given = {name: value or "" for name, value in json.loads(body).items() if name in {"title", "password"}}
     for name, longest in (("title", LONGEST_TITLE), ("password", LONGEST_PASSWORD)):
         value = given.get(name, "")
-        if not isinstance(value, str) or len(value) > longest:
+        if not isinstance(value, str) or len(value) > longest or not is_text(value):
             raise Refusal(Problem.BAD_REQUEST, f"As {name}, a text of at most {longest} characters is expected.")
     return given
 

@@ -29,7 +29,7 @@ from local_cloud.direct import DIRECT, SLICE_BYTES, Direct
 from local_cloud.errors import Problem, Refusal
 from local_cloud.limits import Limits
 from local_cloud.metrics import COUNTERS
-from local_cloud.names import file_name
+from local_cloud.names import file_name, is_text
 from local_cloud.receive import Memory, Pouring
 from local_cloud.record import Record
 from local_cloud.turns import Turns
@@ -464,6 +464,8 @@ def _asked(text: str) -> Asked:
     """What the metadata says to us; pairs that cannot be read are passed over, as other servers do."""
     if len(text) > LONGEST_METADATA:
         raise Refusal(Problem.BAD_REQUEST, f"Upload-Metadata: at most {LONGEST_METADATA} characters are expected.")
+    if not is_text(text):
+        raise Refusal(Problem.BAD_REQUEST, "Upload-Metadata: only values in base64 are expected.")
     pairs = {}
     for pair in text.split(","):
         name, _, value = pair.strip().partition(" ")

@@ -172,11 +172,15 @@ class Uploads:
         own = secrets.token_hex(16)
         upload = Upload(own, owner, key or own, name, length, metadata, sha256)
         folder = self._folder / own
-        with disk_full_told():
-            folder.mkdir(mode=0o700)
-            (folder / DATA).touch(0o600)
-            if told:
-                self._write(upload)
+        try:
+            with disk_full_told():
+                folder.mkdir(mode=0o700)
+                (folder / DATA).touch(0o600)
+                if told:
+                    self._write(upload)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         with self._lock:
             self._known[own] = upload
             self._digests[own] = (0, hashlib.sha256())
@@ -231,8 +235,9 @@ class Uploads:
         """End an `append`; what was written stays."""
         appending.close()
         with self._lock:
-            if upload.id in self._known:
-                self._reserve(upload, appending.size)
+            current = self._known.get(upload.id)
+            if current is not None and not current.done:  # what has become a file is counted as one
+                self._reserve(current, appending.size)
                 if appending.digest is not None:
                     self._digests[upload.id] = (appending.size, appending.digest)
                     while len(self._digests) > DIGESTS_KEPT:

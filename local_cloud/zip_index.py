@@ -21,7 +21,8 @@ from local_cloud.zip_format import LOCAL, Broken, Directory, Entry, entries, ent
 
 MOST_FILES = 250_000
 LARGEST_LIST = 48 * 1024 * 1024  # bytes of an archive's list of files
-KEPT = 8  # archives whose numbers are kept
+KEPT = 8  # archives whose numbers are kept, unless they hold more files than
+KEPT_FILES = 500_000  # in all: 12 MB
 MOST = 2**64 - 1
 OVERLAP = "Some of its files share the same bytes, as in an archive made to do harm: unpack it with care."
 
@@ -172,9 +173,12 @@ class Indexes:
             index = self._kept.get(sha256) or _read(path)
             self._kept[sha256] = index
             self._kept.move_to_end(sha256)
-            if len(self._kept) > KEPT:
+            while len(self._kept) > 1 and (len(self._kept) > KEPT or self._files() > KEPT_FILES):
                 self._kept.popitem(last=False)
         return Archive(path, index)
+
+    def _files(self) -> int:
+        return sum(len(index.offsets) for index in self._kept.values())
 
 
 def _read(path: Path) -> Index:
@@ -191,7 +195,7 @@ def _read(path: Path) -> Index:
 
 
 def _index(handle: int, directory: Directory) -> Index:
-    paths: list[str] = []
+    paths: list[bytes] = []  # UTF-8, which sorts as its characters do and takes a quarter of the room of some texts
     offsets, sizes, begins, ends, folders = array("Q"), array("Q"), array("Q"), array("Q"), array("B")
     warnings: list[str] = []
     try:
@@ -199,7 +203,7 @@ def _index(handle: int, directory: Directory) -> Index:
             if len(paths) == MOST_FILES:  # more than the archive says
                 warnings.append(f"Only its first {MOST_FILES:,} files are listed.")
                 break
-            paths.append(entry.path)
+            paths.append(entry.path.encode(errors="surrogatepass"))
             offsets.append(at)
             sizes.append(entry.size)
             folders.append(entry.is_folder)

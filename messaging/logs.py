@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 from structlog.processors import ExceptionRenderer
@@ -14,8 +15,13 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 
-def configure(role: str, *, level: str = "INFO") -> None:
-    """Set up logging for a process; every line carries ``role``. Called by command-line modules only."""
+def configure(role: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Set up logging for a process; every line carries ``role``. Called by command-line modules only.
+
+    Args:
+        stream: where lines go; None: standard output, which is a command's own where it prints something.
+    """
+    stream = stream or sys.stdout
 
     def add_role(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event.setdefault("role", role)
@@ -29,7 +35,7 @@ def configure(role: str, *, level: str = "INFO") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    terminal = sys.stdout.isatty()
+    terminal = stream.isatty()
     render: list[Processor] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if terminal
@@ -46,7 +52,7 @@ def configure(role: str, *, level: str = "INFO") -> None:
         cache_logger_on_first_use=True,
     )
     logging.raiseExceptions = False  # a full disk under the log must not put tracebacks elsewhere
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -14,7 +14,7 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
@@ -95,6 +95,10 @@ class Settings(BaseModel):
     seafile_server: str = Field(
         default="",
         description="Address of the Seafile server, for definitions that name none: `https://seafile.example.org`.",
+    )
+    compression: Literal["fast", "small"] = Field(
+        default="fast",
+        description="How archives are packed: `fast`, or `small`, a few percent smaller and several times slower.",
     )
     concurrency: int = Field(default=1, ge=1, le=64, description="Deliveries a results worker works on at a time.")
     lease_seconds: float = Field(

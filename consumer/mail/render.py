@@ -10,7 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ledger.api import NEXT_STEP_AFTER_FAILURE, DeliveryNotice, Kind, Notice, OperatorNotice
+from consumer.report.digits import with_unit
+from ledger.api import NEXT_STEP_AFTER_FAILURE, Compared, DeliveryNotice, Kind, Notice, OperatorNotice
 
 SUBJECTS = {
     (Kind.DELIVERED, "succeeded"): "Results ready: {title}",
@@ -81,6 +82,8 @@ def _about_delivery(notice: DeliveryNotice) -> dict[str, Any]:
         "subject": subject,
         "title": title,
         "until": _until(notice),
+        "notes": _shortened(notice.notes),
+        "statistics": [_compared(one) for one in notice.statistics],
         "warnings": _shortened(notice.warnings),
     }
 
@@ -102,6 +105,18 @@ def _until(notice: DeliveryNotice) -> str:
     if ends is not None and (promised is None or ends.date() < promised):
         return f"until {ends:%d %B %Y, %H:%M} UTC"
     return f"until {promised:%d %B %Y}" if promised else "without an end date"
+
+
+def _compared(one: Compared) -> dict[str, str]:
+    """A key statistic, and what the same study's earlier runs had."""
+    if not one.runs:
+        earlier = ""
+    elif one.runs == 1:
+        earlier = f"the run before: {with_unit(one.mean, one.unit)}"
+    else:
+        low, mean, high = (with_unit(value, one.unit) for value in (one.low, one.mean, one.high))
+        earlier = f"{one.runs} earlier runs: {low} to {high}, mean {mean}"
+    return {"label": one.label, "value": one.value, "earlier": earlier}
 
 
 def _shortened(warnings: tuple[str, ...]) -> list[str]:

@@ -207,9 +207,22 @@ def test_a_link_ends_when_it_was_told_to(server: LocalCloud) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ['{"expires": "2030-01-01T00:00:00"}', '{"expires": 5}', '{"expires": "soon"}', "{}", "[]", "", "{"]
+    "body",
+    [
+        '{"expires": "2030-01-01T00:00:00"}',
+        '{"expires": 5}',
+        '{"expires": "soon"}',
+        '{"expires": "9999-12-31T23:59:59-01:00"}',
+        r'{"expires": "2099-12-31\ud80000:00:00+00:00"}',
+        r'{"expires": null, "title": "\ud800"}',
+        "{}",
+        "[]",
+        "",
+        "{",
+        "[" * 100_000,
+    ],
 )
-def test_an_expiry_that_is_none_is_refused(server: LocalCloud, body: str) -> None:
+def test_an_expiry_or_a_title_that_is_none_is_refused(server: LocalCloud, body: str) -> None:
     server.put("expiry", CONTENT)
 
     answer = server.call("POST", "links", params={"key": "expiry"}, data=body)
@@ -228,6 +241,12 @@ def test_a_deleted_file_is_gone_with_its_link_and_may_be_deleted_again(server: L
     assert server.call("POST", "links", params={"key": "deleted"}, json={"expires": None}).status_code == 404
     assert server.call("GET", "files", params={"key": "deleted"}).status_code == 404
     assert b"soon away" not in server.data()
+
+
+def test_a_connect_request_is_refused_as_any_that_makes_no_sense(server: LocalCloud) -> None:
+    answer = raw(server, b"CONNECT /files/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_link_cannot_be_guessed_from_another_one(server: LocalCloud) -> None:

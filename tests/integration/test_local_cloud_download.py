@@ -256,6 +256,21 @@ def test_the_log_tells_of_downloads_whether_they_were_complete(server: LocalClou
 # Many readers
 
 
+def test_a_reader_who_gives_up_is_no_defect_in_the_log() -> None:
+    with LocalCloud() as one:
+        one.put("given-up.zip", zipped({"a.bin": os.urandom(20 * MIB)}))
+        link = one.link("given-up.zip").removeprefix(one.url)
+        for query in ("", "?file=a.bin"):
+            with socket.create_connection(("127.0.0.1", one.port), timeout=20) as connection:
+                connection.sendall(f"GET {link}{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                connection.recv(1000)
+        wait_until(lambda: len(one.events("audit.downloaded")) == 2, "the end of both downloads")
+        one.stop()
+
+        assert [told["complete"] for told in one.events("audit.downloaded")] == [False, False]
+        assert '"level": "error"' not in one.log
+
+
 def test_hundreds_of_slow_readers_take_little_memory_and_hold_up_nobody(server: LocalCloud) -> None:
     size = 8 * MIB
     content = os.urandom(size)

@@ -97,6 +97,16 @@ def test_a_quota_counts_what_is_stored_and_what_is_on_its_way_and_is_free_again_
         assert refused_before_the_first_byte(server, 6 * MIB)[0] == 507  # of all keys together
 
 
+def test_a_file_that_came_by_tus_counts_once() -> None:
+    with LocalCloud(arguments=("--quota", "10MiB")) as server:
+        headers = {"Authorization": f"Bearer {server.key}", "Tus-Resumable": "1.0.0", "Upload-Length": str(4 * MIB)}
+        headers["Content-Type"] = "application/offset+octet-stream"
+        made = server.http.post(f"{server.url}/files/", headers=headers, data=bytes(4 * MIB), timeout=60)
+
+        assert (made.status_code, made.headers["Upload-Offset"]) == (201, str(4 * MIB))
+        assert server.call("GET", "status").json()["room_bytes"] == 6 * MIB
+
+
 def test_a_quota_is_known_again_after_a_restart() -> None:
     with LocalCloud(arguments=("--quota", "2MiB")) as server:
         server.put("one", bytes(MIB))

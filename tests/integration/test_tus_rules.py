@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.local_cloud import LocalCloud, watched
+from tests.support.local_cloud import LocalCloud, raw, watched
 from tests.support.scratch import wait_until
 
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -169,6 +169,19 @@ def test_metadata_that_cannot_be_read_does_no_harm_and_is_repeated_as_sent(serve
     assert answer.status_code == 201
     told = tus(server, "HEAD", answer.headers["Location"]).headers.get("Upload-Metadata", "")
     assert told == text.strip()
+
+
+def test_metadata_that_is_no_text_is_refused_and_leaves_nothing(server: LocalCloud) -> None:
+    before = server.incoming()
+
+    answer = raw(
+        server,
+        f"POST /files/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.key}\r\nTus-Resumable: 1.0.0\r\n".encode()
+        + b"Upload-Length: 3\r\nUpload-Metadata: key \xff\r\nConnection: close\r\n\r\n",
+    )
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert server.incoming() == before
 
 
 def test_an_empty_header_of_metadata_is_accepted(server: LocalCloud) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import email
 import email.policy
+import hashlib
 import io
 import json
 import os
@@ -240,10 +241,19 @@ def fetch(url: str) -> bytes:
 
 
 def unpacked(archive: bytes) -> dict[str, bytes]:
-    """The files of an archive."""
+    """The results in an archive; what was made of them, summary and manifest, is held against its own rules."""
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         assert opened.testzip() is None
-        return {name: opened.read(name) for name in opened.namelist()}
+        names = opened.namelist()
+        made = [name for name in names if name.startswith("summary/")]
+        assert names[-1] == "MANIFEST.sha256"
+        assert made == names[len(names) - len(made) - 1 : -1], "what was made comes after the results"
+        assert {"summary/report.html", "summary/summary.json", "summary/INFO.txt"} <= set(made)
+        for line in opened.read("MANIFEST.sha256").decode().splitlines():
+            if not line.startswith("\\"):
+                digest, _, name = line.partition("  ")
+                assert hashlib.sha256(opened.read(name)).hexdigest() == digest
+        return {name: opened.read(name) for name in names if name not in {*made, "MANIFEST.sha256"}}
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

@@ -92,6 +92,11 @@ def test_no_answer_is_transient() -> None:
         assert caught.value.__cause__ is error
 
 
+def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do() -> None:
+    with pytest.raises(TransientError, match="REQUESTS_CA_BUNDLE"):
+        call("The cloud", failing(requests.exceptions.SSLError("certificate verify failed")))
+
+
 def test_what_our_own_reader_raised_comes_out_though_the_http_library_wraps_it() -> None:
     ours = PermanentError("The results are gone.")
     wrapped = ProtocolError("Connection aborted.")

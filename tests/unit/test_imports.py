@@ -37,6 +37,7 @@ ALLOWED_TO_PLUGINS = ("backends.contract", "backends.errors", "backends.http")
 ALLOWED_AT_ONCE_TO_THE_FACE = {
     "simcourier": ("messaging", "simcourier"),
     "simcourier.plugins": ("backends.contract", "backends.errors"),
+    "simcourier.formats": ("consumer.formats.contract",),
 }
 # Third-party packages that a simulator host lacks.
 HEAVY = ("django", "requests", "aiohttp", "jinja2", "cryptography", "psycopg", "gunicorn", "dropbox")
@@ -160,7 +161,12 @@ def is_plugin(node: ast.ClassDef) -> bool:
 
 def test_the_front_door_imports_a_folder_only_when_its_command_runs() -> None:
     found = []
-    for name, allowed in (("cli", "simcourier"), ("__init__", "simcourier"), ("plugins", "simcourier.plugins")):
+    for name, allowed in (
+        ("cli", "simcourier"),
+        ("__init__", "simcourier"),
+        ("plugins", "simcourier.plugins"),
+        ("formats", "simcourier.formats"),
+    ):
         tree = at_once(ast.parse((ROOT / "simcourier" / f"{name}.py").read_text("utf-8")))
         found += [
             f"simcourier.{name} imports {module}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from local_cloud.errors import Problem, Refusal
 from local_cloud.page import Asked, Pages
+from local_cloud.preview import LONGEST_TEXT, preview
 from local_cloud.record import Record
 from local_cloud.zip_index import Indexes
 from tests.support.archives import PNG, zipped
@@ -56,3 +58,18 @@ def test_every_refusal_has_a_page(problem: Problem) -> None:
 
     assert "<h1>" in made
     assert problem.sentence in made
+
+
+def test_json_within_json_takes_no_more_memory_than_it_shows() -> None:
+    """Indented, these 120 kB would be 120 MB."""
+    depth = 900
+    text = b"[" * depth + b"0," * 60_000 + b"0" + b"]" * depth
+    tracemalloc.start()
+    try:
+        shown = preview("a.json", text, whole=True)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert shown.note.startswith("The first ")
+    assert most < 100 * LONGEST_TEXT

@@ -14,7 +14,9 @@ import pytest
 from backends.errors import TransientError
 from consumer.collect import collect
 from consumer.errors import Interrupted
-from consumer.package import Packed, archive_name, package
+from consumer.package import Packed, archive_name
+from consumer.packing.archive import ArchiveWriter
+from consumer.snapshot import Snapshot
 from messaging.messages import Results
 
 
@@ -32,6 +34,14 @@ def results(tmp_path: Path) -> Path:
 
 def nothing() -> None:
     pass
+
+
+def package(snapshot: Snapshot, target: Path, name: str, ensure: Callable[[], None]) -> Packed:
+    with target.open("xb") as sink, ArchiveWriter(sink, ensure=ensure) as archive:
+        for file in snapshot.files:
+            archive.add_file(file)
+        written = archive.close()
+    return Packed(target, name, written.size, written.sha256)
 
 
 def pack(folder: Path, target: Path, ensure: Callable[[], None] = nothing) -> Packed:

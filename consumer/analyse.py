@@ -1,0 +1,78 @@
+"""From a snapshot of results to their summary: every file that a format knows is read once, and the rest is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from consumer.formats.contract import HEAD
+from consumer.formats.registry import recognise, troubles
+from consumer.packing.sources import opened
+from consumer.report.key import Key, pick
+from consumer.report.write import write
+from consumer.snapshot import Snapshot, SourceFile
+from consumer.statistics.collector import Collector
+from consumer.statistics.model import Summary
+from consumer.statistics.spooled import SpooledRows
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What was found out.
+
+    Args:
+        summary: all numbers.
+        key: those that a mail tells.
+        files: names of the files that were written, with ``/``, within their folder.
+    """
+
+    summary: Summary
+    key: Key
+    files: tuple[str, ...]
+
+
+def analyse(
+    snapshot: Snapshot,
+    folder: Path,
+    *,
+    precision: float | None = None,
+    skip: float = 0.0,
+    at: Callable[[str, int], None] = lambda _name, _offset: None,
+) -> Analysis:
+    """Read the files of a snapshot and write their summary.
+
+    What is written depends on the results alone, so that the same results always make the same archive.
+
+    Args:
+        snapshot: which files.
+        folder: a new or empty one, for the summary's files.
+        precision: seconds between the points of a vector's course; None: chosen for each.
+        skip: seconds at the beginning of every run whose samples count for nothing.
+        at: called with a file's name and how many of its bytes have been read; raises to stop the work.
+
+    Raises:
+        TransientError: a file changed since the snapshot.
+        OSError: a file cannot be read, or the summary cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with SpooledRows(folder) as rows, Collector(rows, precision=precision, skip=skip, at=at) as collector:
+        for file in snapshot.files:
+            _read(file, collector)
+        for text in (*snapshot.left_out, *troubles()):
+            collector.note(text)
+        summary = collector.summary()
+        names = write(
+            summary, folder, scalars=rows.scalars(), statistics=rows.statistics(), vectors=collector.vector_rows()
+        )
+    return Analysis(summary, pick(summary), tuple(names))
+
+
+def _read(file: SourceFile, collector: Collector) -> None:
+    with opened(file) as stream:
+        form = recognise(stream.read(HEAD))
+        collector.begin_file(file.name, file.size, form.name if form else "")
+        if form:
+            stream.seek(0)
+            form.read(stream, collector)
+        collector.end_file()

@@ -1,0 +1,178 @@
+"""The lines of a vector file in bulk: numbers to arrays, block by block, on several cores for a large file.
+
+A data line is ``ID column column ...`` with one to three columns, by far the most of a vector file. `blocks` takes the
+file apart into such lines, as arrays, and all the others, as text with their place. Two ways to do that give the same:
+one in plain Python, without any start-up cost, and one compiled (`consumer.formats.datalines_compiled`), for files
+that are worth the half second that loading it takes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumer.formats.contract import Floats
+
+BLOCK = 2 * 1024 * 1024  # bytes
+LARGE = 16 * 1024 * 1024  # bytes from which on the compiled way is the shorter one
+LONGEST_LINE = 16 * 1024 * 1024  # bytes; what is longer is no line of a result file
+MOST_COLUMNS = 3
+LARGEST_ID = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLine:
+    """A line that is no plain data line.
+
+    Args:
+        before: number of data lines of the block before it.
+        number: its line number within the block, from 0.
+        text: without the line end.
+    """
+
+    before: int
+    number: int
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole lines of a file.
+
+    Args:
+        ids: first column of each data line; shape (n,), as are the next two.
+        widths: number of columns after it, 1 to 3.
+        columns: the numbers, each of shape (n,); what lies beyond a line's width means nothing.
+        others: all the other lines, blank ones and comments left out.
+        lines: how many lines of any kind.
+        data: the bytes, to find a data line's number when it is asked for.
+        end: bytes of the file up to and with this block.
+    """
+
+    ids: NDArray[np.int32]
+    widths: NDArray[np.int8]
+    columns: tuple[Floats, Floats, Floats]
+    others: list[OtherLine]
+    lines: int
+    data: bytes
+    end: int
+
+    def line_of(self, sample: int) -> int:
+        """Line number within the block, from 0, of a data line."""
+        line = sample
+        for other in self.others:
+            if other.before > sample:
+                break
+            line += 1
+        passed = -1
+        for number, text in enumerate(self.data.split(b"\n")):  # blank lines and comments were not kept
+            if text.strip() and not text.lstrip().startswith(b"#"):
+                passed += 1
+                if passed == line:
+                    return number
+        return self.lines
+
+
+Scan = Callable[[bytes, int], Block]
+
+
+def blocks(stream: BinaryIO, size: int) -> Iterator[Block]:
+    """Every line of a file, in order.
+
+    Args:
+        stream: at the beginning of a line.
+        size: of the file in bytes, as far as it is known: it decides on the way and nothing else.
+
+    Yields:
+        blocks; the last one holds the last line even when no line end closes it.
+    """
+    if size < LARGE:
+        yield from (scan(data, end) for data, end in _pieces(stream))
+        return
+    fast = _compiled()
+    cores = min(os.cpu_count() or 1, 4)
+    waiting: deque[Future[Block]] = deque()
+    with ThreadPoolExecutor(cores, "results") as pool:
+        try:
+            for data, end in _pieces(stream):
+                waiting.append(pool.submit(fast, data, end))
+                if len(waiting) > cores:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _compiled() -> Scan:
+    try:
+        from consumer.formats.datalines_compiled import scan as compiled
+    except ImportError:  # numba is not to be had for every Python at once: slower, and the same
+        return scan
+    return compiled
+
+
+def _pieces(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """The file in pieces that end with a line, and the offset of each end."""
+    rest, end = b"", 0
+    while True:
+        read = stream.read(BLOCK)
+        if not read:
+            break
+        end += len(read)
+        cut = read.rfind(b"\n") + 1
+        if not cut and len(rest) + len(read) < LONGEST_LINE:
+            rest += read
+            continue
+        cut = cut or len(read)
+        yield rest + read[:cut], end - len(read) + cut
+        rest = read[cut:]
+    if rest:
+        yield rest, end
+
+
+def scan(data: bytes, end: int) -> Block:
+    """Take whole lines apart, in plain Python."""
+    ids: list[int] = []
+    widths: list[int] = []
+    columns: tuple[list[float], list[float], list[float]] = ([], [], [])
+    others: list[OtherLine] = []
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines):
+        parts = line.split()
+        if not parts or parts[0].startswith(b"#"):
+            continue
+        if not _is_data(line, parts):
+            others.append(OtherLine(len(ids), number, line))
+            continue
+        try:
+            values = [float(part) for part in parts[1:]]
+        except ValueError:
+            others.append(OtherLine(len(ids), number, line))
+            continue
+        ids.append(int(parts[0]))
+        widths.append(len(values))
+        for column, value in zip(columns, values + [0.0] * (MOST_COLUMNS - len(values)), strict=True):
+            column.append(value)
+    a, b, c = (np.array(column, np.float64) for column in columns)
+    return Block(np.array(ids, np.int32), np.array(widths, np.int8), (a, b, c), others, len(lines), data, end)
+
+
+def _is_data(line: bytes, parts: list[bytes]) -> bool:
+    return (
+        parts[0].isdigit()
+        and 2 <= len(parts) <= MOST_COLUMNS + 1
+        and len(parts[0]) <= len(str(LARGEST_ID))
+        and int(parts[0]) <= LARGEST_ID
+        and b"_" not in line  # which Python's own numbers may hold
+    )

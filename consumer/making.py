@@ -1,0 +1,186 @@
+"""Makes a delivery's archive: packs the results on threads of their own, while another reads them for the summary.
+
+The order in the archive is fixed, so that its bytes depend on the results alone: raw files by name, then ``summary/``,
+then the manifest.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from backends.errors import Superseded, TransientError
+from consumer.analyse import Analysis, analyse
+from consumer.errors import Interrupted, NotNow
+from consumer.package import Packed
+from consumer.packing import space
+from consumer.packing.archive import ArchiveWriter
+from consumer.packing.deflate import Compression
+from consumer.packing.growing import GrowingArchive
+from consumer.packing.manifest import add_manifest, free_name
+from consumer.packing.meter import amount
+from consumer.report.key import Key
+from consumer.snapshot import Snapshot
+
+log = structlog.get_logger()
+
+SUMMARY = "summary"
+NO_ROOM_SECONDS = 300.0
+NO_SUMMARY = "The summary could not be made; the operator finds the reason in the worker's log."
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A finished archive, and what is said about the results; no ``key``: there is no summary."""
+
+    packed: Packed
+    key: Key | None
+    notes: tuple[str, ...]
+
+
+class Making:
+    """An archive that is being made. Leaving its ``with`` block ends the work.
+
+    Args:
+        snapshot: what goes into it.
+        folder: where the archive and, for a while, the summary's files are made.
+        growing: takes the bytes; readers may follow.
+        compression: see `consumer.packing.deflate`.
+        summarised: whether a summary is made.
+        ensure: called often; raises when the work is to stop.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        folder: Path,
+        growing: GrowingArchive,
+        *,
+        compression: Compression = "fast",
+        summarised: bool = True,
+        ensure: Callable[[], None],
+    ) -> None:
+        self._snapshot = snapshot
+        self._folder = folder
+        self._growing = growing
+        self._compression: Compression = compression
+        self._summarised = summarised
+        self._outside = ensure
+        self._stopped = False
+        self._archive: ArchiveWriter | None = None
+        self.packed_bytes = 0
+        """How many of the results' bytes are packed."""
+        self._threads = ThreadPoolExecutor(2, "making")
+        self._future: Future[Made] = self._threads.submit(self._make)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped = True
+        self._threads.shutdown(cancel_futures=True)
+
+    @property
+    def total_bytes(self) -> int:
+        """The results' bytes."""
+        return self._snapshot.files.size
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long at most; whether `result` returns at once."""
+        return bool(wait([self._future], seconds).done)
+
+    def prefix_sha256(self, size: int) -> str:
+        """Digest of the first ``size`` bytes of the archive, which have been read from it."""
+        assert self._archive is not None
+        with self._growing.path.open("rb") as reader:
+            return self._archive.prefix_sha256(reader, size)
+
+    def result(self) -> Made:
+        """What was made; waits for it.
+
+        Raises:
+            TransientError: a file changed, grew, shrank or vanished since the snapshot.
+            OSError: reading or writing failed.
+        """
+        return self._future.result()
+
+    def _ensure(self) -> None:
+        if self._stopped:
+            raise Interrupted
+        self._outside()
+
+    def _make(self) -> Made:
+        try:
+            with self._summary_folder() as folder:
+                analysis = self._threads.submit(self._analyse, folder) if self._summarised else None
+                return self._pack(folder, analysis)
+        except BaseException as error:
+            self._growing.fail(error)
+            raise
+
+    def _pack(self, folder: Path, analysis: Future[Analysis | None] | None) -> Made:
+        files = self._snapshot.files
+        with ArchiveWriter(self._growing, self._compression, ensure=self._ensure, progress=self._tell) as archive:
+            self._archive = archive
+            for file in files:
+                archive.add_file(file)
+            archive.flush()  # whoever sends goes on while the summary is made
+            found = analysis.result() if analysis else None
+            if found:
+                base = free_name(SUMMARY, (file.name.partition("/")[0] for file in files))
+                for name in found.files:
+                    archive.add_path(f"{base}/{name}", folder / name, archive.newest_ns)
+            add_manifest(archive)
+            written = archive.close()
+        path = self._folder / f"{written.sha256}.zip"
+        self._growing.finish(written.sha256, path)
+        packed = Packed(path, self._growing.name, written.size, written.sha256)
+        if found:
+            known = set(self._snapshot.left_out)  # which are told apart
+            return Made(packed, found.key, tuple(note for note in found.key.warnings if note not in known))
+        return Made(packed, None, (NO_SUMMARY,))
+
+    def _tell(self, done: int, total: int) -> None:
+        del total
+        self.packed_bytes = done
+
+    def _analyse(self, folder: Path) -> Analysis | None:
+        try:
+            return analyse(self._snapshot, folder, at=lambda _name, _offset: self._ensure())
+        except (TransientError, OSError, Interrupted, Superseded):
+            raise
+        except Exception:
+            if self._stopped:
+                raise
+            log.exception("summary.bug")  # the results are worth more than what we say about them
+            return None
+
+    @contextmanager
+    def _summary_folder(self) -> Iterator[Path]:
+        folder = self._folder / f"summary-{os.urandom(6).hex()}"
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def ensure_room(snapshot: Snapshot, folder: Path) -> None:
+    """Ask for the room that the archive may need, before the first byte is written.
+
+    Raises:
+        NotNow: there is less.
+    """
+    needed, free = space.of_archive(snapshot.files), space.free_bytes(folder)
+    if needed > free:
+        raise NotNow(
+            f"The worker's disk has {amount(free)} left, and the archive may need {amount(needed)}.", NO_ROOM_SECONDS
+        )

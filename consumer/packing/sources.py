@@ -1,0 +1,125 @@
+"""Reads the very files of a snapshot: one that grows, shrinks, vanishes or is replaced in the meantime is noticed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from backends.errors import TransientError
+from consumer.snapshot import SourceFile
+
+CHANGED_AGAIN_SECONDS = 10.0
+
+
+class Source:
+    """An open file of a snapshot; any number of threads may read it.
+
+    Args:
+        file: as the snapshot saw it.
+
+    Raises:
+        TransientError: it has vanished, or another one is in its place.
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        self._handle = _descriptor(file)
+
+    def read(self, offset: int, into: memoryview) -> memoryview:
+        """Fill ``into`` with the bytes from ``offset`` on.
+
+        Raises:
+            TransientError: there are fewer.
+        """
+        done = 0
+        while done < len(into):
+            try:
+                count = os.preadv(self._handle, [into[done:]], offset + done)
+            except OSError as error:
+                raise self._named(error) from error
+            if not count:
+                raise _changed(self.file, "became shorter")
+            done += count
+        return into
+
+    def read_all(self) -> bytes:
+        """All bytes of a small file.
+
+        Raises:
+            TransientError: they are not as many as the snapshot saw.
+        """
+        try:
+            data = os.pread(self._handle, self.file.size + 1, 0)
+        except OSError as error:
+            raise self._named(error) from error
+        if len(data) != self.file.size:
+            raise _changed(self.file, "became shorter" if len(data) < self.file.size else "became longer")
+        return data
+
+    def samples(self, offsets: Iterable[int], size: int) -> bytes:
+        """Up to ``size`` bytes from each of ``offsets``."""
+        return b"".join(os.pread(self._handle, size, offset) for offset in offsets)
+
+    def ensure_unchanged(self) -> None:
+        """To be called after the last read.
+
+        Raises:
+            TransientError: it is not as it was when the snapshot was taken.
+        """
+        status = os.fstat(self._handle)
+        if status.st_size < self.file.size:
+            raise _changed(self.file, "became shorter")
+        if status.st_size > self.file.size:
+            raise _changed(self.file, "became longer")
+        if status.st_mtime_ns != self.file.mtime_ns:
+            raise _changed(self.file, "was written to")
+
+    def _named(self, error: OSError) -> OSError:
+        """A disk that fails; the system does not say with which file."""
+        return OSError(error.errno, error.strerror, self.file.place)
+
+    def close(self) -> None:
+        """Again: fine."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def opened(file: SourceFile) -> BinaryIO:
+    """The very file, to be read from one end to the other; raises as `Source`."""
+    return os.fdopen(_descriptor(file), "rb")
+
+
+def _descriptor(file: SourceFile) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(file.place, flags)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _changed(file, "vanished") from error
+    status = os.fstat(handle)
+    if (status.st_dev, status.st_ino) != (file.device, file.inode):
+        os.close(handle)
+        raise _changed(file, "was replaced")
+    return handle
+
+
+def content(file: SourceFile) -> bytes:
+    """All bytes of a small file.
+
+    Raises:
+        TransientError: it changed since the snapshot.
+        OSError: it cannot be read.
+    """
+    source = Source(file)
+    try:
+        data = source.read_all()
+        source.ensure_unchanged()
+    finally:
+        source.close()
+    return data
+
+
+def _changed(file: SourceFile, how: str) -> TransientError:
+    return TransientError(f"The file {file.name} {how} while it was packed.", CHANGED_AGAIN_SECONDS)

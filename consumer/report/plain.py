@@ -1,0 +1,39 @@
+"""Text from result files made fit to be shown: on one line, of a bearable length, without anything that acts."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 300  # characters of any one text on a page: names of 10 kB exist, and the JSON file has them whole
+
+_BLANKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
+# Control characters, bidirectional overrides and isolates (they reorder what stands around them), halves of surrogate
+# pairs (file names that are no UTF-8) and non-characters (XML has no way to write them).
+_UNFIT = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+)
+_HALVES = re.compile("[\ud800-\udfff]")
+REPLACEMENT = "\ufffd"
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks; each character that cannot be shown safely becomes U+FFFD."""
+    return _UNFIT.sub(REPLACEMENT, _BLANKS.sub(" ", text))
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """The text, or its beginning and its end with ``…`` between: like names often differ at the end."""
+    if len(text) <= longest:
+        return text
+    tail = longest // 3
+    return f"{text[: longest - tail - 1]}…{text[-tail:]}"
+
+
+def shown(text: str) -> str:
+    """The text as a page or a mail shows it."""
+    return one_line(shortened(text))
+
+
+def encodable(text: str) -> str:
+    """The text as UTF-8 can write it, otherwise untouched."""
+    return _HALVES.sub(REPLACEMENT, text)

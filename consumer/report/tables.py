@@ -1,0 +1,285 @@
+"""The tables of the page: which columns, in which digits, and how many rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
+
+from consumer.report.digits import NO_VALUE, amount, share
+from consumer.report.runs import settings
+from consumer.report.telling import Named, most_telling
+from consumer.statistics.model import Aggregate, Replicated, ScalarRow, StatisticRow, Summary, VectorRow
+
+MOST_ROWS = 300  # in one table of the page: the files hold all
+MOST_DECIMALS = 6  # that others are aligned to
+
+
+class _Row(Named, Protocol):
+    @property
+    def unit(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Row)
+OfRun = Callable[[int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    Args:
+        text: what it says.
+        kind: class of ``report.css``: ``number``, ``text`` or ``none`` (no value).
+        pad: decimals that the longest number of the column has more.
+    """
+
+    text: str
+    kind: str
+    pad: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row; its head is a name with its unit and, smaller, where in the model."""
+
+    name: str
+    unit: str
+    where: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its words.
+
+    Args:
+        caption: what it shows.
+        note: what to know when reading it; may be empty.
+        head: of the first column; ``heads``: label and kind of the others.
+        rows: at most `MOST_ROWS`; ``found``: how many there are in all.
+        file: where all of them are.
+    """
+
+    caption: str
+    note: str
+    head: str
+    heads: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+    found: int
+    file: str
+
+    @property
+    def left(self) -> int:
+        """How many rows are only in the file."""
+        return max(0, self.found - len(self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """What a column shows of a row: a number, or a text."""
+
+    label: str
+    number: Callable[[T], float | None] | None = None
+    text: Callable[[T], str] | None = None
+
+
+def aggregates(summary: Summary, of_run: OfRun) -> Table:
+    """Over like modules: the table that people read."""
+    several = [row for row in summary.aggregates if row.number + row.missing > 1]
+    rows = most_telling(several, lambda row: not row.number or not (row.minimum or row.maximum))
+    columns: list[Column[Aggregate]] = [
+        *_run(of_run, lambda row: row.run),
+        Column("Mean", number=lambda row: row.mean),
+        Column("Smallest", number=lambda row: row.minimum),
+        Column("Largest", number=lambda row: row.maximum),
+        Column("Sum", number=lambda row: row.total),
+        Column("Jain index", number=lambda row: row.jain),
+        Column("Modules", number=lambda row: row.number),
+    ]
+    if any(row.missing for row in rows):
+        columns.append(Column("Without value", number=lambda row: row.missing))
+    if any(row.kind != "scalar" for row in rows):
+        columns.append(Column("Of", text=lambda row: row.kind))
+    return _table(
+        "Like modules taken together",
+        "Jain's index is 1 where all modules have the same share, and 1/n where one has everything.",
+        columns,
+        rows,
+        len(rows),
+        "aggregates.csv",
+    )
+
+
+def scalars(summary: Summary, of_run: OfRun) -> Table:
+    """Single numbers."""
+    happened = {row.name for row in summary.scalars if row.value and not math.isnan(row.value)}
+    rows = most_telling(summary.scalars, lambda row: row.name not in happened or math.isnan(row.value))
+    columns: list[Column[ScalarRow]] = [
+        *_run(of_run, lambda row: row.run),
+        Column("Value", number=lambda row: row.value),
+    ]
+    return _table("Single numbers", "", columns, rows, summary.scalars_found, "scalars.csv")
+
+
+def statistics(summary: Summary, of_run: OfRun) -> Table:
+    """What the simulator computed, with percentiles from the bins."""
+    estimated = any(row.percentiles for row in summary.statistics)
+    columns: list[Column[StatisticRow]] = [
+        *_run(of_run, lambda row: row.run),
+        Column("Count", number=lambda row: row.count),
+        Column("Mean", number=lambda row: row.mean),
+        Column("Std. dev.", number=lambda row: row.stddev),
+        Column("Smallest", number=lambda row: row.minimum),
+        *(_estimated(percent) for percent in (5, 50, 95, 99) if estimated),
+        Column("Largest", number=lambda row: row.maximum),
+    ]
+    if any(row.weights is not None for row in summary.statistics):
+        columns.append(Column("Sum of weights", number=lambda row: row.weights))
+    note = "≈ marks percentiles estimated from bins: nobody knows more than the edges of a bin." if estimated else ""
+    return _table(
+        "What the simulator computed itself",
+        note,
+        columns,
+        most_telling(summary.statistics, lambda row: not row.count > 0),
+        summary.statistics_found,
+        "statistics.csv",
+    )
+
+
+def vectors(summary: Summary, of_run: OfRun) -> Table:
+    """Samples over time."""
+    rows = most_telling([row for row in summary.vectors if not row.shares], lambda row: row.count == 0)
+    columns: list[Column[VectorRow]] = [
+        *_run(of_run, lambda row: row.run),
+        Column("Samples", number=lambda row: row.count),
+        Column("Mean", number=lambda row: row.mean),
+    ]
+    if any(row.time_weighted_mean is not None for row in rows):
+        columns.append(Column("Mean over time", number=lambda row: row.time_weighted_mean))
+        columns.append(Column("held until, s", number=lambda row: row.held_until))
+    columns += [
+        Column("Std. dev.", number=lambda row: row.stddev),
+        Column("Smallest", number=lambda row: row.minimum),
+        *(_percentile(percent) for percent in (5, 50, 95, 99)),
+        Column("Largest", number=lambda row: row.maximum),
+        Column("Last", number=lambda row: row.last_value),
+        Column("First at, s", number=lambda row: row.first_time if row.timed else None),
+        Column("Last at, s", number=lambda row: row.last_time if row.timed else None),
+    ]
+    if any(row.missing for row in rows):
+        columns.append(Column("Without value", number=lambda row: row.missing))
+    notes = ["Mean, standard deviation and percentiles are per sample, not per time."]
+    if any(row.rank_error > 0 for row in rows):
+        columns.append(Column("Percentiles' rank", text=lambda row: _rank(row.rank_error)))
+        notes.append("Percentiles are exact but where their rank has an error: then they are that near to it.")
+    found = max(summary.vectors_found - (len(summary.vectors) - len(rows)), len(rows))
+    return _table("Samples over time", " ".join(notes), columns, rows, found, "vectors.csv")
+
+
+def enumerations(summary: Summary, of_run: OfRun) -> Table:
+    """Shares of time by symbol."""
+    rows = [row for row in summary.vectors if row.shares]
+    columns: list[Column[VectorRow]] = [
+        *_run(of_run, lambda row: row.run),
+        Column("Samples", number=lambda row: row.count),
+        Column("Share of the time", text=_shares),
+    ]
+    return _table("How long each state lasted", "", columns, rows, len(rows), "vectors.csv")
+
+
+def replications(summary: Summary) -> Table:
+    """Over the runs of one configuration."""
+    columns: list[Column[Replicated]] = []
+    if len({row.config for row in summary.replications}) > 1:
+        columns.append(Column("Configuration", text=lambda row: row.config))
+    if any(row.itervars for row in summary.replications):
+        columns.append(Column("Iteration variables", text=lambda row: settings(row.itervars)))
+    columns += [
+        Column("Runs", number=lambda row: row.number),
+        Column("Mean", number=lambda row: row.mean),
+        Column("± 95 %", number=lambda row: row.half_width),
+        Column("± of mean", text=_relative),
+        Column("Std. dev.", number=lambda row: row.stddev),
+        Column("Smallest", number=lambda row: row.minimum),
+        Column("Largest", number=lambda row: row.maximum),
+    ]
+    if any(row.missing for row in summary.replications):
+        columns.append(Column("Runs without value", number=lambda row: row.missing))
+    return _table(
+        "Mean over the runs, with 95 % confidence interval",
+        "Student's t with one degree of freedom less than there are runs; one run has no interval.",
+        columns,
+        most_telling(summary.replications, lambda row: row.number == 0),
+        len(summary.replications),
+        "replications.csv",
+    )
+
+
+def _table(caption: str, note: str, columns: Sequence[Column[T]], rows: Iterable[T], found: int, file: str) -> Table:
+    shown = list(islice(rows, MOST_ROWS))
+    by_column = [_cells(column, shown) for column in columns]
+    lines = zip(*by_column, strict=True)
+    return Table(
+        caption=caption,
+        note=note,
+        head="Quantity",
+        heads=tuple((column.label, "number" if column.number else "text") for column in columns),
+        rows=tuple(Row(row.name, row.unit, row.module, cells) for row, cells in zip(shown, lines, strict=True)),
+        found=max(found, len(shown)),
+        file=file,
+    )
+
+
+def _cells(column: Column[T], rows: Sequence[T]) -> list[Cell]:
+    if column.number is None:
+        assert column.text is not None
+        return [Cell(column.text(row), "text") for row in rows]
+    values = [column.number(row) for row in rows]
+    texts = ["" if value is None else amount(value) for value in values]
+    decimals = [_decimals(text) for text in texts]
+    longest = min(max(decimals, default=0), MOST_DECIMALS)
+    return [
+        Cell(text, "none" if text == NO_VALUE else "number", max(0, longest - places))
+        for text, places in zip(texts, decimals, strict=True)
+    ]
+
+
+def _decimals(text: str) -> int:
+    """After the point; a power of ten stands at the edge of its column and aligns with nothing."""
+    if "10" in text and not text[-1:].isascii():
+        return MOST_DECIMALS
+    return len(text.partition(".")[2]) if text and text != NO_VALUE else 0
+
+
+def _run(of_run: OfRun, place: Callable[[T], int]) -> list[Column[T]]:
+    return [Column("Run", text=lambda row: of_run(place(row)))] if of_run(0) else []
+
+
+def _estimated(percent: int) -> Column[StatisticRow]:
+    return Column(f"≈ {_name(percent)}", number=lambda row: row.percentiles.get(percent))
+
+
+def _percentile(percent: int) -> Column[VectorRow]:
+    return Column(_name(percent), number=lambda row: row.percentiles.get(percent))
+
+
+def _name(percent: int) -> str:
+    return "Median" if percent == 50 else f"{percent} %"  # noqa: PLR2004
+
+
+def _rank(error: float) -> str:
+    return f"± {share(error)}" if error > 0 else "exact"
+
+
+def _shares(row: VectorRow) -> str:
+    ordered = sorted(row.shares.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{symbol} {share(value)}" for symbol, value in ordered)
+
+
+def _relative(row: Replicated) -> str:
+    if row.half_width is None or not row.mean or not math.isfinite(row.half_width / row.mean):
+        return ""
+    return share(abs(row.half_width / row.mean))

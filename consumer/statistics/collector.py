@@ -1,0 +1,299 @@
+"""Takes what the formats read, file by file, and has the numbers of the summary at the end."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from consumer.formats.contract import Floats, Numbers, Run, Statistic
+from consumer.statistics.binned import statistic_row
+from consumer.statistics.groups import LikeModules, Replications, equal_seeds
+from consumer.statistics.model import (
+    PERCENTILES,
+    FileRead,
+    ScalarRow,
+    StatisticRow,
+    Summary,
+    VectorRow,
+    Warned,
+)
+from consumer.statistics.vectors import Vectors
+
+MOST_ROWS = 2000  # of a kind that a page shows
+MOST_WARNINGS = 200
+SAME_WARNINGS = 3  # of one text and one file that are told one by one
+_BINS = 40
+# Where no interpolation mode is recorded, a name like these is a state that holds until the next sample.
+_STATE = re.compile(r"queue.?(len|size)|qlen|buffer|occupan|backlog|busy|state|in.?use|utili[sz]ation", re.IGNORECASE)
+
+
+class Rows(Protocol):
+    """Takes every row as soon as it is known, for the files that hold all of them."""
+
+    def scalar(self, row: ScalarRow) -> None:
+        """One number."""
+
+    def statistic(self, row: StatisticRow) -> None:
+        """One statistic."""
+
+
+class Collector:
+    """The `consumer.formats.contract.Sink` of one folder of results.
+
+    Args:
+        rows: takes scalars and statistics as they come.
+        precision: seconds between the points of a vector's drawing; None: chosen for each.
+        skip: seconds at the beginning of every run whose samples count for nothing.
+        at: called with the name of the file and how many of its bytes have been read; raises to stop the work.
+    """
+
+    def __init__(
+        self, rows: Rows, *, precision: float | None = None, skip: float = 0.0, at: Callable[[str, int], None]
+    ) -> None:
+        self._rows = rows
+        self._skip = skip
+        self._at = at
+        self._runs: list[Run] = []
+        self._places: dict[str, int] = {}  # a run's id to its place
+        self._run = -1
+        self._files: list[FileRead] = []
+        self._file = FileRead("", 0, "")
+        self._vectors = Vectors(precision)
+        self._declared: list[tuple[int, str, str, Mapping[str, str], bool]] = []
+        self._alike = LikeModules()
+        self._replications = Replications()
+        self._scalars: list[ScalarRow] = []
+        self._statistics: list[StatisticRow] = []
+        self._found = {"scalars": 0, "statistics": 0, "missing": 0, "warnings": 0}
+        self._warnings: list[Warned] = []
+        self._said: dict[str, int] = {}  # texts of the present file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._vectors.close()
+
+    def note(self, text: str) -> None:
+        """Something about the results that no file of them tells."""
+        self._file = FileRead("", 0, "")
+        self._note(text, None)
+
+    # One file after the other
+
+    def begin_file(self, name: str, size: int, form: str) -> None:
+        """What comes now stands in this file; ``form`` is its format's name, empty when none reads it."""
+        self._file = FileRead(name, size, form)
+        self._run = -1
+        self._said = {}
+
+    def end_file(self) -> None:
+        """The file has been read."""
+        for text, times in self._said.items():
+            if times > SAME_WARNINGS:
+                self._note(f"{times - SAME_WARNINGS} more times: {text}", None)
+        self._files.append(self._file)
+
+    # Sink
+
+    def run(self, run: Run) -> None:
+        key = run.id or f"\n{self._file.name}"
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = len(self._runs)
+            self._runs.append(run if run.id else replace(run, attributes={"file": self._file.name, **run.attributes}))
+        else:
+            self._runs[place] = _joined(self._runs[place], run)
+        self._run = place
+
+    def scalar(self, module: str, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        unit = attributes.get("unit", "")
+        row = ScalarRow(self._run, module, name, value, unit, attributes.get("title", ""))
+        self._found["scalars"] += 1
+        self._found["missing"] += math.isnan(value)
+        if len(self._scalars) < MOST_ROWS:
+            self._scalars.append(row)
+        self._alike.add(self._run, module, name, "scalar", value, unit)
+        self._replications.add(self._run, module, name, value, unit)
+        self._rows.scalar(row)
+
+    def parameter(self, module: str, name: str, text: str) -> None:
+        """Parameters stand in the raw files; a summary of a large network would be full of them."""
+
+    def statistic(self, statistic: Statistic) -> None:
+        row = statistic_row(self._run, statistic)
+        self._found["statistics"] += 1
+        if len(self._statistics) < MOST_ROWS:
+            self._statistics.append(row)
+        self._alike.add(self._run, row.module, row.name, "statistic mean", row.mean, row.unit)
+        self._rows.statistic(row)
+
+    def vector(self, module: str, name: str, attributes: Mapping[str, str], *, timed: bool = True) -> int:
+        self._declared.append((self._run, module, name, attributes, timed))
+        symbols = timed and bool(attributes.get("enum") or attributes.get("type") == "enum")
+        return self._vectors.declare(timed=timed, symbols=symbols, end=self._runs[self._run].end)
+
+    def samples(self, vectors: Numbers, times: Floats, values: Floats) -> None:
+        if self._skip:
+            timed = np.array([one[4] for one in self._declared])[vectors]
+            late = (times >= self._skip) | ~timed
+            vectors, times, values = vectors[late], times[late], values[late]
+        if len(vectors):
+            self._vectors.add(vectors, times, values)
+
+    def warning(self, text: str, line: int | None = None) -> None:
+        times = self._said[text] = self._said.get(text, 0) + 1
+        if times <= SAME_WARNINGS:
+            self._note(text, line)
+
+    def incomplete(self, text: str, line: int | None = None) -> None:
+        self._file = replace(self._file, incomplete=True)
+        self._note(text, line)
+
+    def at(self, offset: int) -> None:
+        self._at(self._file.name, offset)
+
+    def _note(self, text: str, line: int | None) -> None:
+        self._found["warnings"] += 1
+        if len(self._warnings) < MOST_WARNINGS:
+            self._warnings.append(Warned(self._file.name, line, text))
+
+    # The end
+
+    def summary(self) -> Summary:
+        """All numbers; to be asked for once, after the last file."""
+        self._vectors.settle()
+        self._file = FileRead("", 0, "")
+        rows, empty, missing = [], 0, 0
+        for place, row in enumerate(self.vector_rows()):
+            if row.timed and self._vectors.moments(place).backwards:
+                self._note(f"Time runs backwards in {row.module} {row.name}: what is weighted by time is wrong.", None)
+            if row.timed and not row.shares:
+                self._alike.add(row.run, row.module, row.name, "vector mean", row.mean, row.unit)
+            if row.count or row.missing:
+                rows.append(row)
+                missing += row.missing
+            else:
+                empty += 1
+        for config, seed in equal_seeds(self._runs):
+            self._note(f"Runs of {config} have the same seed set {seed}: they are not independent.", None)
+        if self._replications.overflowed:
+            self._note("There are too many scalars to compare all of them over the replications.", None)
+        rows.sort(key=lambda row: (not row.stddev > 0, -row.count))
+        return Summary(
+            runs=tuple(self._runs),
+            files=tuple(self._files),
+            scalars=tuple(self._scalars),
+            statistics=tuple(self._statistics),
+            vectors=tuple(rows[:MOST_ROWS]),
+            aggregates=tuple(self._alike.aggregates()),
+            replications=tuple(self._replications.replicated(self._runs)),
+            warnings=tuple(self._warnings),
+            scalars_found=self._found["scalars"],
+            statistics_found=self._found["statistics"],
+            vectors_found=len(self._declared),
+            empty_vectors=empty,
+            missing_values=self._found["missing"] + missing,
+            warnings_found=self._found["warnings"],
+        )
+
+    def vector_rows(self) -> Iterator[VectorRow]:
+        """Every vector that was declared, in that order."""
+        ends = self._ends()
+        for slot, (run, module, name, attributes, timed) in enumerate(self._declared):
+            yield self._vector_row(slot, run, module, name, attributes, ends.get(run, math.nan), timed=timed)
+
+    def _vector_row(
+        self, slot: int, run: int, module: str, name: str, attributes: Mapping[str, str], end: float, *, timed: bool
+    ) -> VectorRow:
+        moments, quantiles = self._vectors.moments(slot), self._vectors.quantiles(slot)
+        times = self._vectors.symbol_times(slot)
+        interpolation = attributes.get("interpolationmode", "")
+        holds = timed and (interpolation == "sample-hold" or (not interpolation and bool(_STATE.search(name))))
+        tracer = self._vectors.tracer(slot)
+        values = quantiles.percentiles(PERCENTILES) if moments.count and not times else []
+        return VectorRow(
+            run=run,
+            module=module,
+            name=name,
+            count=moments.count,
+            missing=moments.missing,
+            mean=math.nan if times else moments.mean,
+            stddev=math.nan if times else moments.stddev,
+            minimum=moments.minimum,
+            maximum=moments.maximum,
+            percentiles=dict(zip(PERCENTILES, values, strict=bool(values))),
+            rank_error=quantiles.rank_error,
+            first_time=moments.first_time if timed else math.nan,
+            last_time=moments.last_time if timed else math.nan,
+            last_value=moments.last_value,
+            time_weighted_mean=moments.time_weighted_mean(end) if holds and moments.count and not times else None,
+            held_until=end if holds and moments.count else None,
+            shares=_shares(times, attributes.get("enum", ""), end, moments.last_time, moments.last_value),
+            trace=tracer.trace() if tracer else None,
+            bins=() if timed else tuple(quantiles.histogram(_BINS)),
+            timed=timed,
+            interpolation=interpolation,
+            unit=attributes.get("unit", ""),
+            title=attributes.get("title", ""),
+        )
+
+    def _ends(self) -> Mapping[int, float]:
+        """When each run ended: as told; else the limit, if nothing came after it; else the last sample there is."""
+        last: dict[int, float] = {}
+        for slot, (place, _, _, _, timed) in enumerate(self._declared):
+            time = self._vectors.moments(slot).last_time
+            if timed and not math.isnan(time):
+                last[place] = max(last.get(place, time), time)
+        unfinished = any(file.incomplete for file in self._files)
+        ends = {}
+        for place, run in enumerate(self._runs):
+            end, seen = run.end, last.get(place, math.nan)
+            if end is None or end < seen or (run.end_is_bound and unfinished):
+                end = seen
+            ends[place] = end
+        return ends
+
+
+def _joined(known: Run, more: Run) -> Run:
+    """The same run as two files tell of it."""
+    end, bound = known.end, known.end_is_bound
+    if more.end is not None and (end is None or (bound and not more.end_is_bound)):
+        end, bound = more.end, more.end_is_bound
+    return Run(
+        id=known.id,
+        simulator=max(known.simulator, more.simulator, key=len),
+        attributes={**more.attributes, **known.attributes},
+        itervars={**more.itervars, **known.itervars},
+        config=known.config if len(known.config) >= len(more.config) else more.config,
+        warmup=known.warmup if known.warmup is not None else more.warmup,
+        end=end,
+        end_is_bound=bound,
+    )
+
+
+def _shares(
+    times: Mapping[float, float], enum: str, end: float, last_time: float, last_value: float
+) -> Mapping[str, float]:
+    """Symbol to its share of the time, the last one until the run's end."""
+    if not times:
+        return {}
+    held = dict(times)
+    if end > last_time and not math.isnan(last_value):
+        held[last_value] = held.get(last_value, 0.0) + end - last_time
+    whole = math.fsum(held.values())
+    if not whole > 0:
+        return {}
+    names = {}
+    for pair in enum.split(","):
+        name, _, value = pair.partition("=")
+        names[value.strip()] = name.strip()
+    return {names.get(f"{value:g}", f"{value:g}"): time / whole for value, time in sorted(held.items())}

@@ -1,0 +1,223 @@
+"""An archive that is sent while it is packed: the link comes sooner, and a crash sends nothing twice that is good."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backends.contract import Archive, Progress, Stored
+from backends.errors import TransientError
+from backends.memory import Memory
+from messaging.engine import Taken
+from messaging.messages import SimulationCompleted
+from messaging.settings import Settings
+from tests.support.events import event
+
+if TYPE_CHECKING:
+    from consumer.results import ResultsWorker
+
+SIZE = 4_000_000
+
+
+@pytest.fixture
+def worker(sqlite_ledger: Settings, tmp_path: Path) -> Iterator[ResultsWorker]:
+    from consumer.decide import Policy
+    from consumer.deliver import Workshop
+    from consumer.lease import LeaseKeeper
+    from consumer.results import ResultsWorker
+    from consumer.stop import Stop
+    from ledger.api import Deliveries, define
+
+    del sqlite_ledger
+    define("memory", token=f"space-{uuid.uuid4()}")
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    workshop = Workshop(
+        deliveries=deliveries, archives=tmp_path / "archives", roots=(), site={}, operator="", mail_patience=timedelta()
+    )
+    keeper = LeaseKeeper(deliveries, Stop(1))
+    keeper.start()
+    yield ResultsWorker(workshop, keeper, Policy())
+    keeper.close()
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "noise.bin").write_bytes(os.urandom(SIZE))
+    return folder
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Packing does not end before this is set: what a plugin does when it has begun to read."""
+    from consumer import analyse as analysis
+    from consumer import making
+
+    event, analyse = threading.Event(), analysis.analyse
+
+    def patiently(*arguments: Any, **more: Any) -> Any:
+        assert event.wait(30)
+        return analyse(*arguments, **more)
+
+    monkeypatch.setattr(making, "analyse", patiently)
+    return event
+
+
+def taken(one: SimulationCompleted) -> Taken:
+    return Taken("results", one.to_bytes(), str(one.id), {}, False, None, None)
+
+
+def row(one: SimulationCompleted) -> Any:
+    from ledger.models import Delivery
+
+    return Delivery.objects.get(id=one.id)
+
+
+class Sent:
+    """What a plugin was given, and what it does with it; takes the place of `Memory.store`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, begun: threading.Event) -> None:
+        self.keys: list[str] = []
+        self.sizes: list[int | None] = []
+        self.checkpoints: list[Any] = []
+        self.break_at: dict[int, Callable[[], None]] = {}
+        sent, whole = self, Memory.store
+
+        def store(plugin: Memory, archive: Archive, progress: Progress) -> Stored:
+            sent.keys.append(archive.key)
+            sent.sizes.append(archive.size)
+            sent.checkpoints.append(progress.checkpoint)
+            with archive.open() as reader:
+                first = reader.read(1_000_000)
+                progress.save({"mine": len(first)}, len(first))
+            action = sent.break_at.pop(len(sent.keys), None)
+            if action:
+                action()
+            begun.set()
+            return whole(plugin, archive, progress)
+
+        monkeypatch.setattr(Memory, "store", store)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch, begun: threading.Event) -> Sent:
+    return Sent(monkeypatch, begun)
+
+
+def stored_bytes(one: SimulationCompleted) -> bytes:
+    from backends.memory import fetch
+
+    return fetch(row(one).link)
+
+
+def crash() -> None:
+    raise KeyboardInterrupt  # like a process that dies, nobody here handles it
+
+
+def again(worker: ResultsWorker, one: SimulationCompleted) -> None:
+    """Another try, as if the lease of the dead one had run out."""
+    from ledger.models import Delivery
+
+    Delivery.objects.filter(id=one.id).update(state="RECEIVED", lease_until=None, waiting_until=None)
+    worker.handle(taken(one))
+
+
+def test_the_service_gets_the_first_bytes_before_the_last_are_packed(
+    worker: ResultsWorker, results: Path, sent: Sent
+) -> None:
+    one = event(results)
+
+    worker.handle(taken(one))
+
+    assert sent.sizes == [None], "nobody knew the size when sending began"
+    delivery = row(one)
+    assert delivery.state == "DELIVERED"
+    assert hashlib.sha256(stored_bytes(one)).hexdigest() == delivery.archive_sha256
+    assert (len(stored_bytes(one)), delivery.generation) == (delivery.archive_size, 1)
+
+
+def test_after_a_crash_the_same_bytes_go_on_where_they_stopped(
+    worker: ResultsWorker, results: Path, sent: Sent, begun: threading.Event
+) -> None:
+    one = event(results)
+    sent.break_at[1] = crash
+    threading.Timer(0.5, begun.set).start()  # else the end of the block waits for packing, which waits for it
+    with pytest.raises(KeyboardInterrupt):
+        worker.handle(taken(one))
+    begun.clear()
+
+    again(worker, one)
+
+    assert sent.checkpoints == [None, {"mine": 1_000_000}]
+    assert sent.keys[0] == sent.keys[1]
+    assert row(one).state == "DELIVERED"
+    assert hashlib.sha256(stored_bytes(one)).hexdigest() == row(one).archive_sha256
+
+
+def test_after_a_crash_other_bytes_begin_anew_under_another_name(
+    worker: ResultsWorker, results: Path, sent: Sent, begun: threading.Event
+) -> None:
+    one = event(results)
+    sent.break_at[1] = crash
+    threading.Timer(0.5, begun.set).start()
+    with pytest.raises(KeyboardInterrupt):
+        worker.handle(taken(one))
+    begun.clear()
+    (results / "noise.bin").write_bytes(os.urandom(SIZE))
+
+    again(worker, one)
+
+    assert sent.checkpoints == [None, None]
+    assert sent.keys[0] != sent.keys[1]
+    assert row(one).generation == 2
+    assert hashlib.sha256(stored_bytes(one)).hexdigest() == row(one).archive_sha256
+
+
+def test_a_service_that_goes_away_meanwhile_does_not_make_us_pack_again(
+    worker: ResultsWorker, results: Path, sent: Sent, begun: threading.Event
+) -> None:
+    def away() -> None:
+        begun.set()
+        raise TransientError("It is away.")
+
+    one = event(results)
+    sent.break_at[1] = away
+    worker.handle(taken(one))
+    assert (row(one).state, row(one).reason) == ("WAITING", "It is away.")
+    packed = row(one).archive_size
+    (results / "noise.bin").unlink()  # whoever packed again would notice
+
+    again(worker, one)
+
+    assert row(one).state == "DELIVERED"
+    assert sent.sizes == [None, packed]
+
+
+def test_results_that_change_meanwhile_are_not_delivered(
+    worker: ResultsWorker, results: Path, sent: Sent, begun: threading.Event
+) -> None:
+    def change() -> None:
+        with (results / "noise.bin").open("ab") as stream:
+            stream.write(b"more")
+        begun.set()
+
+    one = event(results)
+    (results / "b.bin").write_bytes(os.urandom(3 * SIZE))
+    sent.break_at[1] = change
+    worker.handle(taken(one))
+
+    delivery = row(one)
+    assert delivery.state in {"WAITING", "DELIVERED"}
+    if delivery.state == "DELIVERED":  # it had been read to its end before
+        assert hashlib.sha256(stored_bytes(one)).hexdigest() == delivery.archive_sha256
+    else:
+        assert "while it was packed" in delivery.reason
