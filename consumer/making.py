@@ -33,7 +33,7 @@ from consumer.snapshot import Snapshot
 log = structlog.get_logger()
 
 SUMMARY = "summary"
-NO_ROOM_SECONDS = 300.0
+NO_ROOM_SECONDS = 60.0
 NO_SUMMARY = "The summary could not be made; the operator finds the reason in the worker's log."
 
 

@@ -27,6 +27,44 @@ class NoticeView:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage is.
+
+    Args:
+        done: bytes of ``total``; a total of 0 is not known.
+        seconds: since the stage began.
+    """
+
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At that rate; None: nobody can tell."""
+        return (self.total - self.done) / self.rate if self.total > self.done and self.rate else None
+
+    def __str__(self) -> str:
+        """For a sentence: bytes, rate, time left."""
+        of = f" of {_amount(self.total)}" if self.total else ""
+        left = f", {self.seconds_left:.0f} s left" if self.seconds_left is not None else ""
+        return f", {_amount(self.done)}{of}, {_amount(self.rate)}/s{left}" if self.done else ""
+
+
+def _amount(size: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:  # noqa: PLR2004
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryView:
     """A delivery, to be looked at.
 
@@ -35,6 +73,9 @@ class DeliveryView:
         next_in: seconds until the next try, while WAITING.
         failed_tries: tries in a row that have failed; 0 once it has ended.
         keep_until: the day until which the mails promise the archive; None: for ever, or nothing was promised yet.
+        progress: how far the stage is, while WORKING.
+        statistics: label and value of the key ones; ``notes``: what to know before trusting them.
+        warnings: what is not in the archive, and why.
         link_expires: when the service itself ends the link: later than promised, or earlier where it must.
     """
 
@@ -52,6 +93,7 @@ class DeliveryView:
     next_in: float | None
     failed_tries: int
     worker: str
+    progress: Progress | None
     received_at: datetime
     ended_at: datetime | None
     sent_bytes: int
@@ -61,6 +103,8 @@ class DeliveryView:
     link: str
     keep_until: date | None
     link_expires: datetime | None
+    statistics: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
     notices: tuple[NoticeView, ...]
 
@@ -77,7 +121,7 @@ class DeliveryView:
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         sentences = {
             State.RECEIVED: f"It waits in the queue for a worker{queue}.",
-            State.WORKING: f"A worker ({self.worker}) has it in work: {self.stage}.",
+            State.WORKING: f"A worker ({self.worker}) has it in work: {self.stage}{self.progress or ''}.",
             State.WAITING: f"It waits and is tried again in {round(self.next_in or 0)} s: {self.reason}",
             State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent.",
             State.FAILED: f"It failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
@@ -109,7 +153,14 @@ def recent(*, state: str | None = None, limit: int = 50) -> list[DeliveryView]:
 
 
 def _rows() -> Any:
-    return Delivery.objects.annotate(wait_left=seconds_until("waiting_until")).prefetch_related("notifications")
+    left = {"wait_left": seconds_until("waiting_until"), "stage_left": seconds_until("stage_since")}
+    return Delivery.objects.annotate(**left).prefetch_related("notifications")
+
+
+def _progress(row: Any) -> Progress | None:
+    if row.state != State.WORKING or row.stage_left is None:
+        return None
+    return Progress(row.done_bytes, row.total_bytes, -row.stage_left.total_seconds())
 
 
 def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
@@ -134,6 +185,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         next_in=seconds(row.wait_left) if row.state == State.WAITING else None,
         failed_tries=row.attempts,
         worker=row.worker,
+        progress=_progress(row),
         received_at=row.received_at,
         ended_at=row.ended_at,
         sent_bytes=row.sent_bytes,
@@ -143,6 +195,8 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         link=row.link,
         keep_until=max(promised, default=None),
         link_expires=row.link_expires,
+        statistics=tuple((one["label"], one["value"]) for one in row.statistics),
+        notes=tuple(row.notes),
         warnings=tuple(row.warnings),
         notices=tuple(
             NoticeView(

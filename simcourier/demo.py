@@ -201,7 +201,7 @@ def _fetch(view: DeliveryView) -> bytes:
 def _compare(archive: bytes, results: Path) -> list[str]:
     sources = {str(path.relative_to(results)): path for path in results.rglob("*") if path.is_file()}
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        if [name for name in opened.namelist() if not name.startswith(MADE)] != sorted(sources):
+        if sorted(name for name in opened.namelist() if not name.startswith(MADE)) != sorted(sources):
             raise DemoFailed("The archive does not hold exactly the results' files.")
         for name, path in sources.items():
             if opened.read(name) != path.read_bytes():

@@ -77,8 +77,10 @@ def pack(
     compression = compression or _setting(ctx)
     interruptible()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    if target.exists() and not target.is_file():  # a device would be replaced as well
+        raise NotPacked(f"{_line(str(target))} is no file.")
     if target.exists() and not force:
-        raise NotPacked(f"{target} exists; --force replaces it.")
+        raise NotPacked(f"{_line(str(target))} exists; --force replaces it.")
     with _sentences(target):
         snapshot = look(folder.resolve(), include, exclude, besides=_identity(target))
         written = _write(snapshot, target, compression, threads or 0)
@@ -155,7 +157,7 @@ def _tell(snapshot: Snapshot, target: Path, written: Written, *, as_json: bool) 
         click.echo(json.dumps(told, indent=2))
         return
     files = len(snapshot.files)
-    click.echo(f"{target}: {amount(written.size)} ({written.size} bytes)")
+    click.echo(f"{_line(str(target))}: {amount(written.size)} ({written.size} bytes)")
     click.echo(f"SHA-256 {written.sha256}")
     click.echo(f"{files} file{'s' if files != 1 else ''} of {amount(snapshot.files.size)}")
     _tell_left_out(snapshot.left_out)

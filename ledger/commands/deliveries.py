@@ -185,7 +185,7 @@ def _describe(view: DeliveryView) -> None:
         "Received": moment(view.received_at),
         "Ended": moment(view.ended_at),
         "Backend": view.backend,
-        "Archive": f"{view.archive_name} ({view.archive_size} bytes)" if view.archive_name else "",
+        "Archive": f"{view.archive_name} ({view.archive_size} bytes)" if view.archive_size is not None else "",
         "SHA-256": view.archive_sha256,
         "Link": view.link,
         "Kept until": f"{view.keep_until:%Y-%m-%d}" if view.keep_until else "",
@@ -194,6 +194,10 @@ def _describe(view: DeliveryView) -> None:
     for label, value in rows.items():
         if value:
             click.echo(f"  {label + ':':<13} {value}")
+    for name, value in view.statistics:
+        click.echo(f"  {'Result:':<13} {name}: {value}")
+    for note in view.notes:
+        click.echo(f"  {'Note:':<13} {note}")
     for warning in view.warnings:
         click.echo(f"  {'Left out:':<13} {warning}")
     for notice in view.notices:

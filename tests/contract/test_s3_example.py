@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.s3 import EXAMPLE, installed_example
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.full
 def test_the_example_plugin_is_found_by_its_entry_point_and_passes_the_contract_suite(tmp_path: Path) -> None:
     site = installed_example(tmp_path / "site")
 

@@ -17,12 +17,24 @@ WITHIN = (
     "delivery.linked", "delivery.finished",
 )  # fmt: skip
 SENDER = ("mail.claimed", "mail.data", "mail.sent")
+# What is about the ledger or one machine and not about the engine.
+GROWN_IS_LIKE_EMBEDDED = ("test_retention.py", "test_doctor.py")
+SLOW_AND_LIKE_ANOTHER = (
+    "test_an_email_sender_killed_anywhere_is_replaced_by_another_and_one_mail_is_there[embedded-mail.claimed]",
+    "test_an_email_sender_killed_anywhere_is_replaced_by_another_and_one_mail_is_there[embedded-mail.sent]",
+    "test_a_worker_killed_anywhere_is_replaced_by_another_with_one_link_and_one_mail[embedded-delivery.linked]",
+    "test_a_worker_killed_anywhere_is_replaced_by_another_with_one_link_and_one_mail[embedded-delivery.storing]",
+    "test_tables_are_not_changed_under_a_process_that_uses_them[postgresql]",
+    "test_up_on_a_free_port_and_later_on_another_one_keeps_the_storage_backend_local_working",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.name.endswith(tuple(f"[grown-{point}]" for point in WITHIN + SENDER)):
+        killed = item.name.endswith(tuple(f"[grown-{point}]" for point in WITHIN + SENDER))
+        alike = item.path.name in GROWN_IS_LIKE_EMBEDDED and "[grown" in item.name
+        if killed or alike or item.name in SLOW_AND_LIKE_ANOTHER:
             item.add_marker(pytest.mark.full)
 
 

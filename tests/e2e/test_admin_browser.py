@@ -65,36 +65,50 @@ class Admin:
             self.page.save_screenshot(str(Path(SCREENSHOTS) / f"{name}.png"))
 
 
-@pytest.fixture
-def one(tmp_path: Path, ledger_template: Path) -> Iterator[Installation]:
-    with Installation(tmp_path / "data", template=ledger_template, web_port=str(free_ports(1)[0])) as one:
+pytestmark = pytest.mark.xdist_group("admin-browser")  # one browser, one set of services
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("admin-browser")
+
+
+@pytest.fixture(scope="module")
+def one(folder: Path, ledger_template: Path) -> Iterator[Installation]:
+    with Installation(folder / "data", template=ledger_template, web_port=str(free_ports(1)[0])) as one:
         yield one
 
 
-@pytest.fixture
-def services(tmp_path: Path, one: Installation) -> Iterator[tuple[DropboxStandin, SeafileStandin]]:
-    with DropboxStandin(tmp_path / "dropbox") as dropbox, SeafileStandin(tmp_path / "seafile") as seafile:
+@pytest.fixture(scope="module")
+def services(folder: Path, one: Installation) -> Iterator[tuple[DropboxStandin, SeafileStandin]]:
+    with DropboxStandin(folder / "dropbox") as dropbox, SeafileStandin(folder / "seafile") as seafile:
         one.environ |= dropbox.environment
         one.environ["SIMCOURIER_SEAFILE_SERVER"] = seafile.server
         yield dropbox, seafile
 
 
-@pytest.fixture
-def admin(one: Installation, services: object, tmp_path: Path) -> Iterator[Admin]:
+@pytest.fixture(scope="module")
+def signed_in(one: Installation, services: object, folder: Path) -> Iterator[Admin]:
     del services
-    from ledger.models import StorageBackend
-
-    StorageBackend.objects.all().delete()
     one.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
     one.simcourier("manage", "createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.org")
     one.start_cloud()
     one.start("web")
     address = f"http://127.0.0.1:{one.environ['SIMCOURIER_WEB_PORT']}"
     wait_until(lambda: one.simcourier("health", "web", check=False).returncode == 0, "web answers")
-    with browser(tmp_path / "browser") as page:
+    with browser(folder / "browser") as page:
         admin = Admin(page, address)
         admin.sign_in()
         yield admin
+
+
+@pytest.fixture
+def admin(signed_in: Admin) -> Admin:
+    """Signed in, where there is no definition."""
+    from ledger.models import StorageBackend
+
+    StorageBackend.objects.all().delete()
+    return signed_in
 
 
 def test_each_of_the_three_services_is_defined_and_checked(

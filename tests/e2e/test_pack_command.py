@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -138,6 +139,13 @@ def test_what_cannot_be_done_is_one_sentence(results: Path, tmp_path: Path, argu
     assert inside(tmp_path) == ["results"]
 
 
+def test_what_is_no_file_is_not_replaced(results: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    assert "is no file" in sentence(pack(results, "-o", tmp_path / "pipe", "--force"))
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(results: Path, tmp_path: Path) -> None:
     (results / "random").write_bytes(random.Random(1).randbytes(3 * MIB))
     limit = ("sh", "-c", 'ulimit -f 4096; exec "$@"', "sh")  # in halves of a kilobyte
@@ -193,6 +201,18 @@ def test_it_needs_neither_django_nor_pydantic(results: Path, tmp_path: Path) -> 
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_that_are_not_utf_8_are_told(results: Path, tmp_path: Path) -> None:
+    folder = results.rename(tmp_path / os.fsdecode(b"r\xffs"))
+    (folder / os.fsdecode(b"b\xff.sca")).touch()
+    target = tmp_path / os.fsdecode(b"x\xff.zip")
+
+    done = pack(folder, "-o", target)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names(target) == ["a.sca", "sub/b ä.vec", "MANIFEST.sha256"]
+    assert "the name is not UTF-8" in done.stdout
 
 
 def test_names_cannot_steer_the_terminal(results: Path, tmp_path: Path) -> None:

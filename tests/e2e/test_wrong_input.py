@@ -288,7 +288,7 @@ def test_a_full_disk_under_the_archives_is_waited_for(one: Installation, run: Pa
 
         def waits() -> bool:
             view = one.where(event_id)
-            return view is not None and view["state"] == "WAITING" and "The worker's disk is full" in view["sentence"]
+            return view is not None and view["state"] == "WAITING" and "The worker's disk has" in view["sentence"]
 
         wait_until(waits, "it waits for room")
         more_room()

@@ -10,7 +10,7 @@ import pytest
 
 from backends.contract import Link, Stored
 from backends.errors import Superseded
-from messaging.messages import SimulationCompleted
+from messaging.messages import LinkReadyMessage, SimulationCompleted, parse
 from messaging.settings import Settings
 from tests.support.events import event
 
@@ -426,3 +426,72 @@ def test_a_mail_that_is_being_sent_when_an_operator_retries_is_not_sent_later(de
         notices.data_starts(notice)
     notices.postpone(notice, 0, "451")
     assert notices.claim_next(one.id) is None
+
+
+def test_whoever_asks_is_told_how_far_the_work_is(deliveries: Deliveries) -> None:
+    from ledger.api import Stage, find
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    one = event()
+    held = claimed(deliveries, one)
+    deliveries.enter(held, Stage.PACKAGING)
+    assert find(str(one.id))[0].sentence().endswith("has it in work: packaging.")
+
+    deliveries.progress(held, 1_500_000_000, 6_000_000_000)
+    Delivery.objects.filter(id=one.id).update(stage_since=from_now(-10))
+
+    told = find(str(one.id))[0].sentence()
+    assert "packaging, 1.5 GB of 6.0 GB, 1" in told, told
+    assert told.endswith(" s left.")
+    deliveries.enter(held, Stage.LINKING)
+    assert find(str(one.id))[0].sentence().endswith("has it in work: linking.")
+
+
+def test_an_upload_that_was_not_finished_keeps_its_generation_unless_the_bytes_differ(
+    deliveries: Deliveries,
+) -> None:
+    one = event()
+    held = claimed(deliveries, one)
+    first = deliveries.begin(held, name="a.zip")
+    deliveries.place(held, backend="memory", generation=first, key="k")
+    deliveries.checkpoint(held, {"at": 1}, 10, sha256="1" * 64)
+    lose_lease(one)
+
+    again = claimed(deliveries, one)
+    assert again.sent_digest == {"bytes": 10, "sha256": "1" * 64}
+    assert deliveries.begin(again, name="a.zip") == first
+    assert deliveries.begin(again, name="a.zip", anew=True) == first + 1
+    assert row(one).checkpoint is None
+    assert row(one).sent_digest is None
+
+
+def test_statistics_go_into_the_message_and_beside_those_of_earlier_runs(deliveries: Deliveries) -> None:
+    from ledger.api import announcement, find
+    from ledger.study import compared
+
+    for number in (1.0, 3.0, 4.0):
+        one = event()
+        held = claimed(deliveries, one)
+        statistics = [{"label": "delay", "value": f"{number} s", "number": number, "unit": "s"}]
+        deliveries.packed(
+            held,
+            name="a.zip",
+            size=3,
+            sha256="0" * 64,
+            warnings=["b: unreadable"],
+            notes=["odd"],
+            statistics=statistics,
+        )
+        deliveries.finish(held, LINK, keep_days=1)
+
+    told = announcement(one.id)
+    assert told is not None
+    message = parse(told.body)
+    assert isinstance(message, LinkReadyMessage)
+    data = message.data
+    assert [(each.name, each.value) for each in data.statistics] == [("delay", "4.0 s")]
+    assert data.warnings == ("odd", "Not in the archive: b: unreadable")
+    (beside,) = compared(row(one))
+    assert (beside.runs, beside.low, beside.mean, beside.high) == (2, 1.0, 2.0, 3.0)
+    assert find(str(one.id))[0].statistics == (("delay", "4.0 s"),)

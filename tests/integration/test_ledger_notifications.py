@@ -150,7 +150,7 @@ def test_the_announcement_tells_what_the_mail_needs(deliveries: Deliveries) -> N
 
     assert message.data.delivery_id == one.id
     assert message.data.link == "http://example.org/f"
-    assert message.data.warnings == ("x: left out",)
+    assert message.data.warnings == ("Not in the archive: x: left out",)
 
 
 def test_the_sweep_finds_what_is_past_its_time_and_waits_twice_as_long_each_time(deliveries: Deliveries) -> None:

@@ -16,6 +16,7 @@ from consumer.collect import collect
 from consumer.errors import Interrupted
 from consumer.package import Packed, archive_name
 from consumer.packing.archive import ArchiveWriter
+from consumer.packing.deflate import COMPRESSIONS, Compression
 from consumer.snapshot import Snapshot
 from messaging.messages import Results
 
@@ -36,8 +37,10 @@ def nothing() -> None:
     pass
 
 
-def package(snapshot: Snapshot, target: Path, name: str, ensure: Callable[[], None]) -> Packed:
-    with target.open("xb") as sink, ArchiveWriter(sink, ensure=ensure) as archive:
+def package(
+    snapshot: Snapshot, target: Path, name: str, ensure: Callable[[], None], compression: Compression = "fast"
+) -> Packed:
+    with target.open("xb") as sink, ArchiveWriter(sink, compression, ensure=ensure) as archive:
         for file in snapshot.files:
             archive.add_file(file)
         written = archive.close()
@@ -85,6 +88,15 @@ def test_another_program_reads_it(results: Path, tmp_path: Path) -> None:
     )
 
     assert "Done testing" in done.stdout
+
+
+def test_it_can_be_made_smaller(results: Path, tmp_path: Path) -> None:
+    (results / "a.sca").write_bytes(b"".join(b"scalar %d %d\n" % (n, n * 7919 % 10_007) for n in range(50_000)))
+    snapshot = collect(Results(location=results.as_uri()), ())
+
+    fast, small = (package(snapshot, tmp_path / one, "x.zip", nothing, one) for one in COMPRESSIONS)
+
+    assert small.size < fast.size
 
 
 def test_old_and_far_time_stamps_are_bent_into_what_a_zip_knows(results: Path, tmp_path: Path) -> None:
