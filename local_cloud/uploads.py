@@ -52,7 +52,7 @@ class Upload:
         name: the file name offered on download.
         length: bytes that it will have; None: not known yet.
         metadata: what the client sent as such, to be repeated.
-        sha256: that the client announced, lower-case hex; empty: none.
+        sha256: that the client announced, lower-case hex, empty: none; once it is done, that of its bytes.
         done: it has become a file.
     """
 
@@ -269,7 +269,7 @@ class Uploads:
         record = self._storage.adopt(
             appending.path, key=upload.key, name=upload.name, owner=upload.owner, size=appending.size, sha256=told
         )
-        done = replace(upload, length=appending.size, done=True)
+        done = replace(upload, length=appending.size, sha256=told, done=True)
         with disk_full_told():
             self._write(done)
         appending.path.unlink(missing_ok=True)
@@ -289,7 +289,9 @@ class Uploads:
     def terminate(self, upload: Upload) -> None:
         """What the client wants to be rid of: the upload, and the file that it has become."""
         if upload.done:
-            self._storage.delete(upload.key, upload.owner)
+            there = self._storage.find(upload.key, upload.owner)
+            if there is not None and there.sha256 == upload.sha256:  # else a later upload has taken its name
+                self._storage.delete(upload.key, upload.owner)
         self.remove(upload)
 
     def overdue(self) -> list[Upload]:

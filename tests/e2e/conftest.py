@@ -18,13 +18,16 @@ WITHIN = (
 )  # fmt: skip
 SENDER = ("mail.claimed", "mail.data", "mail.sent")
 # What is about the ledger or one machine and not about the engine.
-GROWN_IS_LIKE_EMBEDDED = ("test_retention.py", "test_doctor.py")
+GROWN_IS_LIKE_EMBEDDED = ("test_retention.py", "test_doctor.py", "test_sweep.py", "test_wrong_input.py")
 SLOW_AND_LIKE_ANOTHER = (
     "test_an_email_sender_killed_anywhere_is_replaced_by_another_and_one_mail_is_there[embedded-mail.claimed]",
     "test_an_email_sender_killed_anywhere_is_replaced_by_another_and_one_mail_is_there[embedded-mail.sent]",
     "test_a_worker_killed_anywhere_is_replaced_by_another_with_one_link_and_one_mail[embedded-delivery.linked]",
     "test_a_worker_killed_anywhere_is_replaced_by_another_with_one_link_and_one_mail[embedded-delivery.storing]",
     "test_tables_are_not_changed_under_a_process_that_uses_them[postgresql]",
+    "test_a_message_that_is_no_event_is_set_aside_unchanged[grown]",
+    "test_only_the_data_window_is_uncertain_and_it_is_counted[mail.accepted-2-1]",
+    "test_ctrl_c_at_any_time_of_the_start_shows_no_traceback[command1]",
     "test_up_on_a_free_port_and_later_on_another_one_keeps_the_storage_backend_local_working",
 )
 

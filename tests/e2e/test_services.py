@@ -100,6 +100,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
         yield running
 
 
+@pytest.mark.full
 def test_a_result_goes_its_whole_way_through_the_services_of_compose_yaml(
     server: Server, processes: Processes, results: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_an_event_that_waited_in_the_spool_goes_its_whole_way_through_the_system
     assert processes.stop() == [0] * 5
 
 
+@pytest.mark.full
 def test_the_broker_has_the_definitions_and_the_consumer_timeout(broker: tuple[RabbitNode, Path]) -> None:
     node, _ = broker
 

@@ -449,6 +449,17 @@ def test_an_upload_can_be_ended_by_its_client(server: LocalCloud, sent: bytes) -
     assert server.call("GET", "files", params={"key": "ended"}).status_code == 404
 
 
+def test_ending_an_old_upload_leaves_the_file_that_came_after_it(server: LocalCloud) -> None:
+    old = create(server, 3, Upload_Metadata=metadata(key="twice"))
+    patch(server, old, 0, b"old")
+    new = create(server, 3, Upload_Metadata=metadata(key="twice"))
+    patch(server, new, 0, b"new")
+
+    assert tus(server, "DELETE", old).status_code == 204
+
+    assert stored(server, "twice") == b"new"
+
+
 # Two at once, and broken connections
 
 

@@ -252,6 +252,7 @@ def test_what_was_skipped_stands_with_file_line_and_reason(tmp_path: Path) -> No
     assert "a.vec 4.0 KiB OMNeT++ text ends in the middle" in table(page, "files").words
 
 
+@pytest.mark.full
 def test_ten_thousand_rows_of_everything_give_a_page_that_says_where_the_rest_is(tmp_path: Path) -> None:
     made = summaries.queueing()
     scalars = tuple(ScalarRow(0, f"net.host[{number}]", "delay", 1.5 * number) for number in range(10_000))
