@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from consumer.errors import NotNow, Undeliverable
-from consumer.snapshot import Snapshot, SourceFile, SourceFiles
+from consumer.snapshot import Service, Snapshot, SourceFile, SourceFiles
+from messaging.locations import is_url
 
 if TYPE_CHECKING:  # `simcourier pack` has no messages, and starts faster without their library
     from messaging.messages import Results
@@ -23,17 +25,26 @@ FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, None}
 
 
 def collect(results: Results, roots: Sequence[str]) -> Snapshot:
-    """Take a snapshot of the results folder.
+    """Take a snapshot of the results, on this machine or on a service.
 
     Args:
         results: location and patterns.
-        roots: folders that results may come from; none: any.
+        roots: folders and URL prefixes that results may come from; none: any folder, and no service.
 
     Raises:
         Undeliverable: the location is no folder, outside the roots, or holds no file that is meant.
-        NotNow: the root is not visible on this machine.
+        NotNow: the root is not visible on this machine, or the service cannot be used from it.
+        TransientError: the service is away.
     """
-    return look(locate(results.location, roots), results.include, results.exclude, roots)
+    if is_url(results.location):
+        # Only here: what it imports is of no use to others, and some of it may be missing.
+        from consumer.remote import look_remotely
+
+        return look_remotely(results.location, results.include, results.exclude, roots)
+    folders = [root for root in roots if not is_url(root)]
+    if roots and not folders:  # none at all would mean all
+        raise Undeliverable(f"The results' location {results.location} is outside the places results may come from.")
+    return look(locate(results.location, folders), results.include, results.exclude, folders)
 
 
 def look(
@@ -54,12 +65,33 @@ def look(
     Raises:
         Undeliverable: it holds no file that is meant.
     """
+    return taken(
+        str(folder), partial(_files, folder, include, exclude, roots, besides), patterns=bool(include or exclude)
+    )
+
+
+def taken(
+    folder: str,
+    files: Callable[[list[str]], Iterable[SourceFile]],
+    *,
+    shown: str = "",
+    patterns: bool,
+    service: Service | None = None,
+) -> Snapshot:
+    """The snapshot of what ``files`` finds; it appends to its argument what it leaves out.
+
+    Args:
+        shown: how the folder is called where that differs.
+
+    Raises:
+        Undeliverable: it finds nothing.
+    """
     left_out: list[str] = []
-    files = SourceFiles(str(folder), _files(folder, include, exclude, roots, besides, left_out))
-    if not files:
-        patterns = bool(include or exclude)
-        raise Undeliverable(f"The results folder {folder} {_nothing(sorted(left_out), patterns=patterns)}.")
-    return Snapshot(files, tuple(sorted(left_out)))
+    found = SourceFiles(folder, files(left_out), service)
+    left_out.sort()
+    if not found:
+        raise Undeliverable(f"The results folder {shown or folder} {_nothing(left_out, patterns=patterns)}.")
+    return Snapshot(found, tuple(left_out), files)
 
 
 def _files(
@@ -71,7 +103,7 @@ def _files(
     left_out: list[str],
 ) -> Iterator[SourceFile]:
     for name, entry in _walk(folder, left_out):
-        if not _meant(name, include, exclude):
+        if not meant(name, include, exclude):
             continue
         found = _look(name, entry, folder, roots)
         if isinstance(found, str):
@@ -191,7 +223,8 @@ def _shown(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _meant(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+def meant(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether the patterns choose a file."""
     if include and not any(_matches(name, pattern) for pattern in include):
         return False
     return not any(_matches(name, pattern) for pattern in exclude)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from consumer.making import Making, ensure_room
 from consumer.package import Packed, archive_name
 from consumer.packing.deflate import Compression
 from consumer.packing.growing import GrowingArchive, prefix_sha256
-from consumer.snapshot import Snapshot
+from consumer.snapshot import Snapshot, ensure_settled
 from consumer.store import FileArchive, LedgerProgress, choose, open_backend, translate
 from ledger.api import PROBE_SECONDS, Definition, Deliveries, Stage, definition, mark_healthy, mark_unhealthy
 from messaging import faults
@@ -51,11 +52,12 @@ class Workshop:
 
     Args:
         archives: folder for archives that are being made and sent.
-        roots: folders that results may come from.
+        roots: folders and URL prefixes that results may come from.
         site: site-wide values for plugins.
         operator: address that is told when a storage backend needs mending; empty: nobody.
         mail_patience: for how long a mail may be tried after the link was made; links live that much longer.
         compression: how archives are packed.
+        settle_seconds: how old the newest result must be before it is packed; 0: it need not be.
     """
 
     deliveries: Deliveries
@@ -65,6 +67,7 @@ class Workshop:
     operator: str
     mail_patience: timedelta
     compression: Compression = "fast"
+    settle_seconds: float = 0
 
     def folder(self, delivery_id: UUID) -> Path:
         """Where the archives of a delivery lie on this machine."""
@@ -118,6 +121,7 @@ def _archive(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Pa
             return packed, claim.generation, None
     faults.point("delivery.collecting")
     snapshot = collect(data.results, workshop.roots)
+    ensure_settled(snapshot, workshop.settle_seconds, time.time())
     ensure_room(snapshot, folder)
     hold.ensure()
     workshop.deliveries.enter(claim, Stage.PACKAGING)

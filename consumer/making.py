@@ -107,7 +107,7 @@ class Making:
         """What was made; waits for it.
 
         Raises:
-            TransientError: a file changed, grew, shrank or vanished since the snapshot.
+            TransientError: a file came, changed, grew, shrank or vanished since the snapshot.
             OSError: reading or writing failed.
         """
         return self._future.result()
@@ -134,6 +134,7 @@ class Making:
                 archive.add_file(file)
             archive.flush()  # whoever sends goes on while the summary is made
             found = analysis.result() if analysis else None
+            self._snapshot.ensure_unchanged()  # before the archive is whole: what is sent meanwhile can still be undone
             if found:
                 base = free_name(SUMMARY, (file.name.partition("/")[0] for file in files))
                 for name in found.files:

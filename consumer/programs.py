@@ -109,6 +109,7 @@ def _run_results(settings: Settings, engine: Engine, deliveries: Deliveries, sto
         operator=settings.operator_email,
         mail_patience=timedelta(seconds=MAIL_PATIENCE_SECONDS),
         compression=settings.compression,
+        settle_seconds=settings.settle_seconds,
     )
     in_rounds("leftovers", partial(clear_leftovers, workshop), stop, HOUR, at_once=True)
     keeper = LeaseKeeper(deliveries, stop)

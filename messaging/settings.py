@@ -21,6 +21,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from messaging.errors import UserError
+from messaging.locations import WrongLocation, is_url, parse
 from messaging.topology import Topology
 
 PREFIX = "SIMCOURIER_"
@@ -64,8 +65,16 @@ class Settings(BaseModel):
     operator_email: str = Field(default="", description="Who is told about what only an operator can mend.")
     results_roots: Words = Field(
         default=(),
-        description="Folders or URL prefixes, separated by commas, that results may come from. Must be set with a "
-        "RabbitMQ broker; with the embedded one, empty means: whatever this user can read.",
+        description="Folders and URL prefixes (`s3://bucket/runs`), separated by commas, that results may come from. "
+        "Must be set with a RabbitMQ broker; with the embedded one, empty means: whatever folder this user can read, "
+        "and no URL.",
+    )
+    settle_seconds: float = Field(
+        default=0,
+        ge=0,
+        le=86400,
+        description="Results whose newest file is younger are waited for; 0: they are not. For results that other "
+        "processes still write, or that reach a network file system later.",
     )
     secret_key: SecretStr | None = Field(
         default=None,
@@ -168,11 +177,7 @@ class Settings(BaseModel):
         if self.local_cloud_public_url:
             _expect_http("local_cloud_public_url", self.local_cloud_public_url)
         for root in self.results_roots:
-            if not (root.startswith("/") or "://" in root):
-                raise ValueError(
-                    f"{PREFIX}RESULTS_ROOTS: {root!r} depends on where a process was started; give the whole path, "
-                    "beginning with /"
-                )
+            _expect_root(root)
         return self
 
     @property
@@ -257,6 +262,21 @@ def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None
         ) from None
     if scheme not in schemes:
         raise ValueError(f"{PREFIX}{field.upper()} must begin with one of {', '.join(f'{s}:' for s in schemes)}")
+
+
+def _expect_root(root: str) -> None:
+    if is_url(root):
+        try:
+            parse(root)
+        except WrongLocation as error:  # its text holds nothing of the address, in which a password may stand
+            raise ValueError(f"{PREFIX}RESULTS_ROOTS: one of its addresses {error}") from None
+    elif root.startswith("file:"):
+        raise ValueError(f"{PREFIX}RESULTS_ROOTS: {root!r} is a folder; give its path, without file:")
+    elif not root.startswith("/"):
+        raise ValueError(
+            f"{PREFIX}RESULTS_ROOTS: {root!r} depends on where a process was started; give the whole path, "
+            "beginning with /"
+        )
 
 
 def _expect_address(field: str, text: str) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from messaging.errors import UserError
+from messaging.locations import WrongLocation, parse
 from messaging.messages import LOG_TAIL_CHARACTERS, Completed, Outcome, Scalar, SimulationCompleted, describe
 
 # As definitions are named: plugin id, or plugin id, hyphen and anything.
@@ -210,10 +211,17 @@ def _checked_url(url: str, host: str, *, look: bool) -> str:
             "results", "the URL holds a password, which must not travel in a message; let the worker know it instead."
         )
     if parts.scheme != "file":
-        raise InvalidEvent("results", "workers read folders only; name a folder, or its file: URL.")
-    if look and parts.netloc in {"", "localhost", host}:
+        _expect_location(url)
+    elif look and parts.netloc in {"", "localhost", host}:
         _expect_folder(Path(os.fsdecode(unquote_to_bytes(parts.path))))
     return url
+
+
+def _expect_location(url: str) -> None:
+    try:
+        parse(url)
+    except WrongLocation as error:
+        raise InvalidEvent("results", f"the URL {error}.") from error
 
 
 def _expect_folder(path: Path) -> None:

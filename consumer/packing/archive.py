@@ -10,15 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from consumer.packing import space, zipformat
+from consumer.packing import sources, space, zipformat
 from consumer.packing.ahead import Ahead, cores
-from consumer.packing.deflate import BLOCK, Compression, worth_deflating
+from consumer.packing.deflate import BLOCK, Bytes, Compression, worth_deflating
 from consumer.packing.members import SAMPLE_BYTES, Block, Whole, block, blocks, sample_offsets, small_files, whole
 from consumer.packing.memory import keep_freed_memory
 from consumer.packing.output import Output, Sink, Stream
-from consumer.packing.sources import Source
 from consumer.packing.zipformat import DEFLATED, STORED, Member
-from consumer.snapshot import SourceFile
+from consumer.snapshot import Source, SourceFile
 
 # Small files go to the threads in handfuls, so that what a call costs is spread over many of them.
 HANDFUL_FILES = 64
@@ -41,6 +40,10 @@ def never() -> None:
 def untold(done: int, total: int) -> None:
     """Tells nobody."""
     del done, total
+
+
+def _given(data: Bytes) -> Bytes:
+    return data
 
 
 class ArchiveWriter:
@@ -106,7 +109,7 @@ class ArchiveWriter:
                 self._hand_over()
             return
         self._hand_over()
-        source = Source(file)
+        source = sources.source(file)
         self._open.add(source)
         samples = source.samples(sample_offsets(file.size), SAMPLE_BYTES)
         method = DEFLATED if worth_deflating(samples) else STORED
@@ -116,7 +119,9 @@ class ArchiveWriter:
             size = min(BLOCK, file.size - offset)
             last = offset + size == file.size
             buffer = self._buffers.pop() if self._buffers else bytearray(BLOCK)
-            read = partial(source.read, offset, memoryview(buffer)[:size])
+            read: Callable[[], Bytes] = partial(source.read, offset, memoryview(buffer)[:size])
+            if source.in_order:  # read here, while threads deflate what came before
+                read = partial(_given, read())
             work = partial(block, read, method, self._compression, number, last=last)
             end = partial(self._end_file, stream, source) if last else None
             self._ahead.call(work, partial(self._take_block, stream, buffer, end))

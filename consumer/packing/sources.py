@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from backends.errors import TransientError
-from consumer.snapshot import SourceFile
-
-CHANGED_AGAIN_SECONDS = 10.0
+from consumer.snapshot import CHANGED_AGAIN_SECONDS, Source, SourceFile
 
 
-class Source:
-    """An open file of a snapshot; any number of threads may read it.
+def source(file: SourceFile) -> Source:
+    """Open a file of a snapshot; raises as `LocalSource`, or what its service raises."""
+    return file.service.source(file) if file.service else LocalSource(file)
+
+
+class LocalSource:
+    """An open file of this machine; see `consumer.snapshot.Source`.
 
     Args:
         file: as the snapshot saw it.
@@ -22,6 +25,8 @@ class Source:
         TransientError: it has vanished, or another one is in its place.
         OSError: it cannot be read.
     """
+
+    in_order = False
 
     def __init__(self, file: SourceFile) -> None:
         self.file = file
@@ -40,7 +45,7 @@ class Source:
             except OSError as error:
                 raise self._named(error) from error
             if not count:
-                raise _changed(self.file, "became shorter")
+                raise changed(self.file, "became shorter")
             done += count
         return into
 
@@ -55,7 +60,7 @@ class Source:
         except OSError as error:
             raise self._named(error) from error
         if len(data) != self.file.size:
-            raise _changed(self.file, "became shorter" if len(data) < self.file.size else "became longer")
+            raise changed(self.file, "became shorter" if len(data) < self.file.size else "became longer")
         return data
 
     def samples(self, offsets: Iterable[int], size: int) -> bytes:
@@ -70,11 +75,11 @@ class Source:
         """
         status = os.fstat(self._handle)
         if status.st_size < self.file.size:
-            raise _changed(self.file, "became shorter")
+            raise changed(self.file, "became shorter")
         if status.st_size > self.file.size:
-            raise _changed(self.file, "became longer")
+            raise changed(self.file, "became longer")
         if status.st_mtime_ns != self.file.mtime_ns:
-            raise _changed(self.file, "was written to")
+            raise changed(self.file, "was written to")
 
     def _named(self, error: OSError) -> OSError:
         """A disk that fails; the system does not say with which file."""
@@ -88,7 +93,9 @@ class Source:
 
 
 def opened(file: SourceFile) -> BinaryIO:
-    """The very file, to be read from one end to the other; raises as `Source`."""
+    """The very file, to be read from one end to the other; raises as `source`."""
+    if file.service:
+        return file.service.stream(file)
     return os.fdopen(_descriptor(file), "rb")
 
 
@@ -97,11 +104,11 @@ def _descriptor(file: SourceFile) -> int:
     try:
         handle = os.open(file.place, flags)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise _changed(file, "vanished") from error
+        raise changed(file, "vanished") from error
     status = os.fstat(handle)
     if (status.st_dev, status.st_ino) != (file.device, file.inode):
         os.close(handle)
-        raise _changed(file, "was replaced")
+        raise changed(file, "was replaced")
     return handle
 
 
@@ -112,14 +119,15 @@ def content(file: SourceFile) -> bytes:
         TransientError: it changed since the snapshot.
         OSError: it cannot be read.
     """
-    source = Source(file)
+    opened_file = source(file)
     try:
-        data = source.read_all()
-        source.ensure_unchanged()
+        data = opened_file.read_all()
+        opened_file.ensure_unchanged()
     finally:
-        source.close()
+        opened_file.close()
     return data
 
 
-def _changed(file: SourceFile, how: str) -> TransientError:
+def changed(file: SourceFile, how: str) -> TransientError:
+    """What is raised where a file is not the one of the snapshot any more."""
     return TransientError(f"The file {file.name} {how} while it was packed.", CHANGED_AGAIN_SECONDS)

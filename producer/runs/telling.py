@@ -135,6 +135,8 @@ class Telling:
 
     def _look_at_results(self, event: SimulationCompleted) -> None:
         location = urlsplit(event.data.results.location)
+        if location.scheme != "file":
+            return
         folder = Path(unquote(location.path, errors="surrogateescape"))
         problem = ""
         with contextlib.suppress(OSError):

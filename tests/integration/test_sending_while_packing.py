@@ -215,9 +215,6 @@ def test_results_that_change_meanwhile_are_not_delivered(
     sent.break_at[1] = change
     worker.handle(taken(one))
 
-    delivery = row(one)
-    assert delivery.state in {"WAITING", "DELIVERED"}
-    if delivery.state == "DELIVERED":  # it had been read to its end before
-        assert hashlib.sha256(stored_bytes(one)).hexdigest() == delivery.archive_sha256
-    else:
-        assert "while it was packed" in delivery.reason
+    assert row(one).state == "WAITING"
+    assert "noise.bin" in row(one).reason
+    assert "packed" in row(one).reason

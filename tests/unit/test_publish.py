@@ -176,6 +176,15 @@ def test_a_file_url_of_another_host_is_not_looked_at(producer: Producer) -> None
     assert send(producer, "file://cluster7.example.org/nowhere/results").state == "sent"
 
 
+def test_results_on_a_service_are_passed_on_unchanged_and_name_the_run(
+    producer: Producer, broker: ScriptedEngine
+) -> None:
+    send(producer, "s3://bucket/study 1/run-7/")
+
+    assert last(broker).data.results.location == "s3://bucket/study 1/run-7/"
+    assert last(broker).data.simulation_id == "run-7"
+
+
 @pytest.mark.parametrize(
     ("argument", "details", "sentence"),
     [
@@ -230,7 +239,9 @@ def test_a_wrong_argument_is_named_and_nothing_is_spooled(
         ("", "name the folder"),
         ("s3://key:secret@bucket/run", "password"),
         ("http://[broken/run", "cannot be read"),
-        ("s3://bucket/run", "workers read folders only"),
+        ("s3:///run", "names no host or bucket"),
+        ("s3://bucket/../run", "'..'"),
+        ("local://bucket/run", "names no service"),
         ("a\0b", "cannot be looked at|does not exist"),
     ],
 )
