@@ -13,6 +13,7 @@ from typing import Any
 
 import fsspec
 from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
 from fsspec.config import apply_config
 
 from consumer.collect import meant, taken
@@ -24,7 +25,7 @@ from consumer.snapshot import Snapshot, SourceFile
 from messaging.locations import Location, WrongLocation, is_url, parse
 
 ANSWER_SECONDS = 60.0  # in which an HTTP server must send something
-PACKAGES = {"s3fs": "simcourier[s3]"}  # where the module's name is not all there is to say
+PACKAGES = {"s3fs": "simcourier[s3]", "smbclient": "smbprotocol"}  # where the module's name is not the package's
 _NUMBERS = struct.Struct("<2Q")
 
 
@@ -46,8 +47,9 @@ def look_remotely(url: str, include: Sequence[str], exclude: Sequence[str], root
     files = RemoteFiles(fs, location, lambda: connect(location)[0])
 
     def look(left_out: list[str]) -> Iterator[SourceFile]:
-        # Anew: an FTP server gives up a connection that has been idle for as long as packing takes.
-        for one in entries(connect(location)[0], path, location, left_out):
+        # Anew, where there is one connection: a server gives it up that has been idle for as long as packing takes.
+        speaking = fs if isinstance(fs, AsyncFileSystem) else connect(location)[0]
+        for one in entries(speaking, path, location, left_out):
             if one.size is not None and meant(one.name, include, exclude):
                 device, inode = _NUMBERS.unpack(one.version)
                 yield SourceFile(one.name, one.place, one.size, one.mtime_ns, device, inode, files)

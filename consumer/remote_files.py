@@ -22,6 +22,7 @@ from consumer.snapshot import Source, SourceFile
 from messaging.locations import Location
 
 AT_ONCE = 4 * 1024 * 1024  # bytes; a request for each MiB would wait more than it reads
+FILES_AT_ONCE = 8  # small ones that one thread asks for, where that needs no connection for each
 
 
 class RemoteFiles:
@@ -39,6 +40,7 @@ class RemoteFiles:
         self._ftp = Connections(fs, connect) if isinstance(fs, FTPFileSystem) else None
         self._http = "http" in fs.protocol
         self._in_order = not isinstance(fs, AsyncFileSystem) or self._http
+        self.at_once = FILES_AT_ONCE if isinstance(fs, AsyncFileSystem) else 1
         # The others have one connection, and are not made for threads.
         self._alone: AbstractContextManager[object] = nullcontext() if self._ftp or self._http else Lock()
 
@@ -54,7 +56,10 @@ class RemoteFiles:
     def piece(self, file: SourceFile, offset: int, size: int) -> bytes:
         """Any part of a file, from a service that has threads ask for any."""
         with in_words(self.location, f"The file {file.name}"):
-            return bytes(self._fs.cat_file(file.place, start=offset, end=offset + size))
+            piece = bytes(self._fs.cat_file(file.place, start=offset, end=offset + size))
+        if len(piece) < size:
+            raise changed(file, "became shorter")
+        return piece
 
     def opened(self, file: SourceFile) -> Any:
         """A file that is read from one end to the other."""
@@ -146,6 +151,8 @@ class RemoteSource:
     def _read(self, size: int) -> bytes:
         piece = self._files.next_piece(self.file, self._handle, size)
         self._at += len(piece)
+        if self._at == self.file.size:
+            self.close()  # at once: others may wait for the connection
         return piece
 
 
@@ -180,6 +187,13 @@ class _Raw(io.RawIOBase):
             raise OSError(errno.EIO, text.rstrip(".")) from error
         self._offset += len(wanted)
         return len(wanted)
+
+    def readall(self) -> bytes:
+        """The base class would ask for 8 KiB at a time."""
+        rest = bytearray(max(0, self._source.file.size - self._offset))
+        with memoryview(rest) as view:
+            self.readinto(view)
+        return bytes(rest)
 
     def close(self) -> None:
         self._source.close()

@@ -10,15 +10,17 @@ import ftplib
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Semaphore
 from typing import BinaryIO
 
 from fsspec.implementations.ftp import FTPFileSystem
 
+MOST = 4  # connections: many servers allow few; a packer's thread and a reader's keep one each, others pass theirs on
 AS_BYTES = "TYPE I"  # RFC 959, section 3.1.1: or else line ends are changed
 
 
 class Connections:
-    """Connections to one server, each for one transfer at a time; any thread may take one.
+    """Connections to one server, each for one transfer at a time; any thread may take one, or waits for it.
 
     Args:
         first: one that is idle.
@@ -28,9 +30,24 @@ class Connections:
     def __init__(self, first: FTPFileSystem, connect: Callable[[], FTPFileSystem]) -> None:
         self._idle = deque([first])
         self._connect = connect
+        self._free = Semaphore(MOST)
 
     def take(self) -> FTPFileSystem:
         """One that is idle and that the server has not given up meanwhile, or a new one; ready for bytes."""
+        self._free.acquire()
+        try:
+            return self._ready()
+        except BaseException:
+            self._free.release()
+            raise
+
+    def give_back(self, fs: FTPFileSystem | None) -> None:
+        """It can be used again; None: it was dropped."""
+        if fs is not None:
+            self._idle.append(fs)
+        self._free.release()
+
+    def _ready(self) -> FTPFileSystem:
         while self._idle:
             with suppress(IndexError, *ftplib.all_errors):
                 fs = self._idle.pop()
@@ -39,10 +56,6 @@ class Connections:
         fs = self._connect()
         fs.ftp.voidcmd(AS_BYTES)
         return fs
-
-    def give_back(self, fs: FTPFileSystem) -> None:
-        """It can be used again."""
-        self._idle.append(fs)
 
 
 class FtpFile:
@@ -55,8 +68,12 @@ class FtpFile:
     def __init__(self, connections: Connections, place: str) -> None:
         self._connections = connections
         self._fs = connections.take()
-        with self._fs.ftp.transfercmd(f"RETR {place}") as line:
-            self._reader: BinaryIO = line.makefile("rb")  # keeps the line open
+        try:
+            with self._fs.ftp.transfercmd(f"RETR {place}") as line:
+                self._reader: BinaryIO = line.makefile("rb")  # keeps the line open
+        except BaseException as error:
+            connections.give_back(self._fs if isinstance(error, ftplib.error_perm) else None)
+            raise
 
     def read(self, size: int) -> bytes:
         """So many bytes, or fewer at the end."""
@@ -66,13 +83,14 @@ class FtpFile:
         """The connection goes on if the whole file was read, and else is dropped. Again: fine."""
         if self._reader.closed:
             return
-        try:
+        whole = False
+        with suppress(*ftplib.all_errors):
             whole = not self._reader.read(1)
-            self._reader.close()
+        self._reader.close()
+        with suppress(*ftplib.all_errors):
             if whole:
                 self._fs.ftp.voidresp()
                 self._connections.give_back(self._fs)
                 return
-        except ftplib.all_errors:
-            self._reader.close()
         self._fs.ftp.close()
+        self._connections.give_back(None)

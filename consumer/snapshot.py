@@ -47,7 +47,13 @@ class Source(Protocol):
 
 
 class Service(Protocol):
-    """Opens files that are not on this machine."""
+    """Opens files that are not on this machine.
+
+    Attributes:
+        at_once: how many small files are best asked for at a time by one thread.
+    """
+
+    at_once: int
 
     def source(self, file: SourceFile) -> Source: ...
     def stream(self, file: SourceFile) -> BinaryIO: ...

@@ -79,7 +79,7 @@ class _Part(BaseModel):
 
 
 class Results(_Part):
-    """Where the results lie: a ``file:`` URL or an fsspec URL of a folder, and which of its files are meant."""
+    """Where the results lie: a ``file:`` or fsspec URL of a folder, without a password, and which files are meant."""
 
     location: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_LOCATION)]
     include: tuple[Pattern, ...] = Field(default=(), max_length=100)

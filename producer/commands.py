@@ -50,6 +50,8 @@ def publish(
 ) -> None:
     """Tell that a simulation has ended and that its results lie in DIR, a folder that the workers can read, too.
 
+    DIR may also be the address of a folder on a service that the workers may read, such as s3://bucket/study/run-7.
+
     The event is kept on this machine until the broker has it. Exit code 0: the broker has it, or is away and gets it
     later; 1: it was refused, or with --wait there is no link.
 

@@ -64,7 +64,8 @@ def publish(
     machine. What was spooled before is sent first.
 
     Args:
-        results: folder of the results, or its ``file:`` URL.
+        results: folder of the results, its ``file:`` URL, or its URL on a service that the workers may read
+            (``s3://bucket/run-7``).
         to: who gets the link.
         backend: identifier of the storage backend.
         settings: default: read from the environment.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from consumer.packing import zipformat
 from consumer.packing.deflate import BLOCK, Bytes, Compression, crc32, deflate, worth_deflating
-from consumer.packing.sources import content
+from consumer.packing.sources import contents
 from consumer.packing.zipformat import DEFLATED, STORED, Member
 from consumer.snapshot import SourceFile
 
@@ -47,14 +47,17 @@ def whole(name: bytes, mtime_ns: int, data: Bytes, compression: Compression) -> 
     return Whole(member, zipformat.local_header(member), packed, hashlib.sha256(data).digest())
 
 
-def small_files(files: Iterable[SourceFile], compression: Compression) -> list[Whole]:
+def small_files(files: Sequence[SourceFile], compression: Compression) -> list[Whole]:
     """Pack files of at most a block each.
 
     Raises:
         TransientError: one of them changed since the snapshot.
         OSError: one of them cannot be read.
     """
-    return [whole(file.name.encode(), file.mtime_ns, content(file), compression) for file in files]
+    return [
+        whole(file.name.encode(), file.mtime_ns, data, compression)
+        for file, data in zip(files, contents(files), strict=True)
+    ]
 
 
 def block(read: Callable[[], Bytes], method: int, compression: Compression, number: int, *, last: bool) -> Block:

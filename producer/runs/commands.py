@@ -44,7 +44,12 @@ class WrongUse(UserError):
     short_help="Run a simulation, and tell how it has ended.",
     context_settings={"allow_interspersed_args": False},
 )
-@click.option("--results", metavar="DIR", help="Folder of the results; may be made by COMMAND.  [default: this folder]")
+@click.option(
+    "--results",
+    metavar="DIR",
+    help="Folder of the results, or its address on a service (s3://bucket/run-7); may be made by COMMAND.  "
+    "[default: this folder]",
+)
 @event_options
 @click.option("--configuration", metavar="K=V", multiple=True, help="A fact of this run; may be repeated.")
 @click.argument("command", metavar="-- COMMAND ...", nargs=-1, required=True, type=click.UNPROCESSED)

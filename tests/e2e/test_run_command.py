@@ -640,7 +640,7 @@ def test_a_results_folder_that_is_not_there_or_empty_at_the_end_is_told_and_the_
         (("--parameter", "rho=1"), "--parameter: belongs to a campaign"),
         (("--configuration", "rho"), "--configuration: NAME=VALUE is expected"),
         (("--event-id", "7"), "--event-id: '7' is no UUID."),
-        (("--results", "s3://bucket/run"), "--results: workers read folders only"),
+        (("--results", "s3://u:p@bucket/run"), "--results: the URL holds a password, which must not travel"),
         (("--nonsense",), "No such option"),
     ],
 )
