@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from botocore.exceptions import ReadTimeoutError
 from simcourier_s3 import S3, SMALLEST_PART
 
 from backends.registry import build
@@ -117,6 +118,28 @@ class TestS3(BackendContract):
             stored = build("s3", "", config, http).store(archive(size, grows=grows, key=sample.key), resumed)
 
         assert resumed.saved[0] == 2 * SMALLEST_PART
+        assert fetch(backend.link(stored, None).url) == sample.content()
+
+    def test_a_lost_last_answer_sends_nothing_again(
+        self, backend: S3, archive: Make, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sample, broken = archive(3 * SMALLEST_PART), SampleProgress()
+        s3 = backend._s3  # noqa: SLF001 - where answers can be lost
+        complete = s3.complete_multipart_upload
+
+        def unheard(**arguments: Any) -> None:
+            complete(**arguments)
+            raise ReadTimeoutError(endpoint_url="s3")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(s3, "complete_multipart_upload", unheard)
+            with pytest.raises(TransientError):
+                backend.store(sample, broken)
+        monkeypatch.setattr(s3, "upload_part", lambda **_: pytest.fail("a part is sent again"))
+        again = SampleProgress(broken.checkpoint)
+        stored = backend.store(archive(3 * SMALLEST_PART, key=sample.key), again)
+
+        assert again.saved == []
         assert fetch(backend.link(stored, None).url) == sample.content()
 
     def test_an_upload_that_the_service_has_forgotten_is_begun_again(

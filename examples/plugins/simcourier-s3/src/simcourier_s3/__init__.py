@@ -88,7 +88,10 @@ class S3(Backend[Config]):
             aws_secret_access_key=config.secret_access_key.get_secret_value(),
             # SimCourier decides about trying again: it may take days, and must survive this process.
             config=BotoConfig(
-                signature_version="s3v4", retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60
+                signature_version="s3v4",
+                retries={"total_max_attempts": 1},
+                connect_timeout=10,
+                read_timeout=300,  # to complete an upload of many parts may take minutes
             ),
         )
 
@@ -102,6 +105,9 @@ class S3(Backend[Config]):
         """Send it: in one request if it fits into a part, else in parts, going on where an earlier try stopped."""
         key = self._key(archive.key)
         with _meant():
+            completed = self._completed(key, progress)
+            if completed is not None:
+                return Stored(key=archive.key, size=completed)
             upload, sent = self._resumed(key, progress)
             if upload is None and archive.size is not None and archive.size <= SMALLEST_PART:
                 size = self._put(archive, key, progress)
@@ -140,6 +146,19 @@ class S3(Backend[Config]):
         return (
             f"{self.config.prefix}{hashlib.sha256(key.encode()).hexdigest()}/{readable[-READABLE:].strip('.') or '_'}"
         )
+
+    def _completed(self, key: str, progress: Progress) -> int | None:
+        """The size, where an earlier try had sent all and only the last answer was lost."""
+        size = (progress.checkpoint or {}).get("size")
+        if size is None:
+            return None
+        try:
+            held = self._s3.head_object(Bucket=self.config.bucket, Key=key)["ContentLength"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in NOT_THERE:
+                return None
+            raise
+        return int(size) if held == size else None
 
     def _resumed(self, key: str, progress: Progress) -> tuple[str | None, list[dict[str, Any]]]:
         """The upload of the checkpoint and the parts that the service says it has; it knows better than we do."""
@@ -194,6 +213,8 @@ class S3(Backend[Config]):
             self._s3.put_object(Bucket=self.config.bucket, Key=key, Body=b"")
             self._s3.abort_multipart_upload(Bucket=self.config.bucket, Key=key, UploadId=upload)
             return 0
+        progress.save({"upload": upload, "size": size}, size)
+        progress.ensure()
         self._s3.complete_multipart_upload(
             Bucket=self.config.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done}
         )
