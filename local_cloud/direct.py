@@ -154,29 +154,23 @@ class Direct:
 
     def _slice(self, appending: Appending, verify: _Hash | None) -> int:
         """In a thread: what comes without a pause; how many bytes."""
-        if not hasattr(_own, "buffers"):
-            _own.buffers = [memoryview(bytearray(PIECE)) for _ in range(2)]
-        buffer, other = _own.buffers
+        if not hasattr(_own, "buffer"):
+            _own.buffer = memoryview(bytearray(PIECE))
+        buffer: memoryview = _own.buffer
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         begun, ends, least = self._left, time.monotonic() + SLICE_SECONDS, max(0, self._left - self._slice_bytes)
-        try:
-            while self._left > least and time.monotonic() < ends:
-                try:
-                    count = self._socket.recv_into(buffer[: min(self._left - least, PIECE)])
-                except BlockingIOError:
-                    if not poll.poll(WAIT_MILLISECONDS):
-                        break
-                    continue
-                if not count:
-                    raise ConnectionResetError("the client has gone")
-                self._left -= count
-                appending.write_beside(buffer[:count])
-                if verify is not None:
-                    verify.update(buffer[:count])
-                buffer, other = other, buffer  # whose digest may still be in the making
-        finally:
-            appending.settle()
+        while self._left > least and time.monotonic() < ends:
+            try:
+                count = self._socket.recv_into(buffer[: min(self._left - least, PIECE)])
+            except BlockingIOError:
+                if not poll.poll(WAIT_MILLISECONDS):
+                    break
+                continue
+            if not count:
+                raise ConnectionResetError("the client has gone")
+            self._left -= count
+            _add(appending, verify, buffer[:count])
         return begun - self._left
 
 

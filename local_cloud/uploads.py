@@ -17,7 +17,6 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,7 +37,6 @@ log = structlog.get_logger()
 ABOUT = "upload.json"
 ABOUT_PART = "upload.part"
 DATA = "data"
-WORTH_A_THREAD = 64 * 1024  # bytes
 PIECE = 1024 * 1024
 DIGESTS_KEPT = 1000  # of uploads that nobody writes to at the moment; others are read again from the disk
 
@@ -68,12 +66,6 @@ class Upload:
     done: bool = False
 
 
-def _updated(digest: _Hash | None, piece: memoryview) -> _Hash | None:
-    if digest is not None:
-        digest.update(piece)
-    return digest
-
-
 class Appending:
     """The end of an upload's data, with the digest of what is before; one at a time per upload.
 
@@ -90,50 +82,17 @@ class Appending:
         self.size = size
         self.synced = size
         self._digest: _Hash | None = digest
-        self._hashing: Future[_Hash | None] | None = None
         with disk_full_told():
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     @property
     def digest(self) -> _Hash | None:
         """Of all bytes; None: it is not known any more."""
-        self.settle()
         return self._digest
-
-    def write_beside(self, piece: memoryview) -> None:
-        """Add bytes, whose digest another thread makes: they must stay as they are until the next call has returned.
-
-        So the digest, which takes most of an upload's time, is made while more comes and is written. Call `settle` at
-        the end.
-        """
-        if len(piece) < WORTH_A_THREAD:
-            self.write([piece])
-            return
-        with disk_full_told():
-            try:
-                self._write(piece)
-            except OSError:
-                self._settled()
-                self._digest = None
-                self.size = os.fstat(self._file).st_size
-                raise
-        self._hashing = _hashers.submit(_updated, self._settled(), piece)
-
-    def settle(self) -> None:
-        """Wait for the digest of what was added."""
-        self._digest = self._settled()
-
-    def _settled(self) -> _Hash | None:
-        """The digest of what was added before; nobody else is at it any more."""
-        if self._hashing is None:
-            digest, self._digest = self._digest, None
-            return digest
-        hashing, self._hashing = self._hashing, None
-        return hashing.result()
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Add bytes."""
-        digest, self._digest = self.digest, None  # until all is well
+        digest, self._digest = self._digest, None  # until all is well
         with disk_full_told():
             try:
                 for piece in pieces:
@@ -169,9 +128,6 @@ class Appending:
             count = os.write(self._file, left)
             self.size += count
             left = left[count:]
-
-
-_hashers = ThreadPoolExecutor(os.cpu_count() or 1, "hasher")
 
 
 class Uploads:
