@@ -48,6 +48,8 @@ log = structlog.get_logger("simcourier.broker")
 class RabbitEngine(Engine):
     """RabbitMQ at ``url``: ``amqp[s]://USER:PASSWORD@HOST[:PORT]/VHOST``, with pika's options as its query.
 
+    Several hosts, with commas between them, are the nodes of one cluster, tried in turn.
+
     Raises:
         BrokerError: the URL cannot be read.
     """
@@ -270,7 +272,7 @@ class RabbitConsumer(Consumer):
             raise
         self._link = link
         self._empty.clear()
-        log.info("broker.connected", place=self._address.place)
+        log.info("broker.connected", place=self._address.place, node=link.node)
         return link
 
     def _look(self) -> Taken | None:

@@ -29,6 +29,7 @@ from pika.exceptions import (
 )
 
 from messaging.engine import BrokerError, BrokerUnavailable, Refused, Unroutable
+from messaging.hosts import each_host
 
 # Defaults for what the URL's query may set otherwise (pika.URLParameters names them), in seconds. Heartbeats tell a
 # dead broker after two of them; a broker that has run into its memory or disk alarm blocks publishers.
@@ -67,7 +68,8 @@ class Address:
     """Where a broker is and who we are there.
 
     Args:
-        url: ``amqp[s]://USER:PASSWORD@HOST[:PORT]/VHOST``, with pika's options as its query.
+        url: ``amqp[s]://USER:PASSWORD@HOST[:PORT][,HOST[:PORT]...]/VHOST``, with pika's options as its query. The
+            hosts are the nodes of one cluster.
         answer_seconds: how long the broker may take for any answer.
 
     Raises:
@@ -76,25 +78,36 @@ class Address:
 
     def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         try:
-            parameters = pika.URLParameters(url)
+            nodes = [pika.URLParameters(one) for one in each_host(url)]
             given = parse_qs(urlsplit(url).query)
         except (ValueError, TypeError, IndexError):
             # Not chained: what pika says may quote the address, and with it the password.
             raise BrokerError(
                 "The broker's address cannot be read; amqp[s]://USER:PASSWORD@HOST[:PORT]/VHOST is expected, with "
-                "special characters in user, password and vhost percent-encoded."
+                "special characters in user, password and vhost percent-encoded, and a comma between several hosts."
             ) from None
-        for name, value in DEFAULTS.items():
-            if name not in given:
-                setattr(parameters, name, value)
-        parameters.client_properties = {"connection_name": "simcourier"}
         self.answer_seconds = answer_seconds
-        self.parameters = parameters
-        self.user: str = parameters.credentials.username
-        self.place = f"{parameters.host}:{parameters.port}, vhost {parameters.virtual_host}"
+        self.nodes = nodes
+        self.set(**{name: value for name, value in DEFAULTS.items() if name not in given})
+        self.set(client_properties={"connection_name": "simcourier"})
+        self.user: str = nodes[0].credentials.username
+        self.place = f"{', '.join(map(_host, nodes))}, vhost {nodes[0].virtual_host}"
 
     def __repr__(self) -> str:
         return f"Address({self.place})"
+
+    def set(self, **options: Any) -> None:
+        """Set options of pika's for every node."""
+        for node in self.nodes:
+            for name, value in options.items():
+                setattr(node, name, value)
+
+    def connect(self) -> pika.BlockingConnection:
+        """A connection to the first node that answers; the next one is tried there first, not where nobody was."""
+        connection = pika.BlockingConnection(self.nodes)
+        answered = _node(connection)
+        self.nodes = sorted(self.nodes, key=lambda node: _host(node) != answered)
+        return connection
 
 
 class Link:
@@ -108,7 +121,7 @@ class Link:
     def __init__(self, address: Address, *, confirms: bool) -> None:
         self._address = address
         try:
-            self._connection = pika.BlockingConnection(address.parameters)
+            self._connection = address.connect()
         except _PIKA_ERRORS as error:
             raise _spoken(error, address) from error
         with self._errors():
@@ -120,6 +133,11 @@ class Link:
     def is_open(self) -> bool:
         """False once the broker or an error has closed it, as far as we have heard."""
         return bool(self._connection.is_open and self._channel.is_open)
+
+    @property
+    def node(self) -> str:
+        """Host and port that it leads to, of several."""
+        return _node(self._connection)
 
     @property
     def version(self) -> str:
@@ -249,6 +267,14 @@ def _spoken(error: Exception, address: Address, name: str = "") -> BrokerError:
             )
         case _:
             return BrokerUnavailable(f"{place} cannot be reached or was lost: {_detail(error)}.")
+
+
+def _node(connection: pika.BlockingConnection) -> str:
+    return _host(connection._impl.params)  # noqa: SLF001 - pika does not say which of several it was
+
+
+def _host(parameters: pika.ConnectionParameters) -> str:
+    return f"{parameters.host}:{parameters.port}"
 
 
 def _shut_out(place: str, address: Address) -> str:

@@ -53,10 +53,12 @@ class Looker:
 
     def __init__(self, url: str, topology: Topology) -> None:
         self._address = Address(url, answer_seconds=ANSWER_SECONDS)
-        for name in ("socket_timeout", "stack_timeout"):
-            setattr(self._address.parameters, name, ANSWER_SECONDS)
-        self._address.parameters.blocked_connection_timeout = BLOCKED_SECONDS
-        self._address.parameters.connection_attempts = 1
+        self._address.set(
+            socket_timeout=ANSWER_SECONDS,
+            stack_timeout=ANSWER_SECONDS,
+            blocked_connection_timeout=BLOCKED_SECONDS,
+            connection_attempts=1,
+        )
         self._topology = topology
         self._link: Link | None = None
 

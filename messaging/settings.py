@@ -21,6 +21,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from messaging.errors import UserError
+from messaging.hosts import EmptyHost, each_host
 from messaging.locations import WrongLocation, is_url, parse
 from messaging.topology import Topology
 
@@ -48,7 +49,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     data_dir: Path = Field(description="Folder for everything this machine keeps.")
-    broker_url: SecretStr = Field(description="`sqlite:///FILE` (one machine) or `amqp[s]://USER:PASSWORD@HOST/VHOST`.")
+    broker_url: SecretStr = Field(
+        description="`sqlite:///FILE` (one machine) or `amqp[s]://USER:PASSWORD@HOST/VHOST`; of a cluster, all its "
+        "nodes: `@HOST,HOST,HOST/`, each with `:PORT` if need be."
+    )
     broker_prefix: str = Field(
         default="simcourier",
         pattern=r"^[a-z][a-z0-9_-]{0,40}$",
@@ -253,8 +257,11 @@ def _refuse_unknown(variables: Mapping[str, str]) -> None:
 
 def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None:
     try:
-        parts = urlsplit(url.get_secret_value())
-        scheme = parts.scheme if parts.port is None or parts.port else ""
+        text = url.get_secret_value()
+        nodes = [urlsplit(one) for one in (each_host(text) if field == "broker_url" else [text])]
+        scheme = nodes[0].scheme if all(node.port is None or node.port for node in nodes) else ""
+    except EmptyHost:
+        raise ValueError(f"{PREFIX}{field.upper()} has two commas, or a comma at an end, without a host") from None
     except ValueError:  # its text would show a part of the address
         raise ValueError(
             f"{PREFIX}{field.upper()} cannot be read: a '/', '@', ':' or '#' in user or password must be "

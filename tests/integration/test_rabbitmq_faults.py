@@ -18,6 +18,7 @@ from messaging.rabbitmq_link import Address, Link
 from messaging.topology import Topology
 from tests.support.broker import delete_queues, outgoing
 from tests.support.nodes import RabbitNode
+from tests.support.relay import Relay
 from tests.support.scratch import wait_until
 
 pytestmark = pytest.mark.rabbitmq
@@ -110,6 +111,26 @@ def test_a_consumer_may_be_made_while_the_broker_is_away(topology: Topology) -> 
                 consumer.take(0.1)
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_of_several_hosts_the_first_that_answers_is_used_and_from_then_on_first_of_all(
+    rabbit_node: RabbitNode, topology: Topology, queue: str
+) -> None:
+    with Relay(rabbit_node.port) as other:
+        place = f"127.0.0.1:{rabbit_node.port}"
+        engine = connect(rabbit_node.url.replace(place, f"127.0.0.1:1,127.0.0.1:{other.port},{place}"), topology)
+        with engine.consumer([queue]) as consumer:
+            consumer.publish(outgoing("while one is away"))
+            taken = take(consumer)
+            consumer.ack(taken)
+        assert not other.sent
+        other.open()
+        engine.depths()
+        delete_queues(rabbit_node.url, topology)
+
+    assert taken.message_id == "while one is away"
+    assert not other.sent
+    assert f"127.0.0.1:1, 127.0.0.1:{other.port}, {place}" in engine.description
 
 
 def test_a_channel_closed_under_work_loses_nothing(rabbit_node: RabbitNode, engine: Engine, queue: str) -> None:

@@ -30,29 +30,33 @@ class RabbitNode:
         config: lines of ``rabbitmq.conf``.
         login: user and password, where the configuration makes others than ``guest``.
         vhost: likewise.
+        beside: a node whose cookie and port mapper it shares, so that the two can be clustered; it is ended last.
 
     Raises:
         MissingBinary: RabbitMQ is not installed.
     """
 
-    def __init__(self, config: str = "", *, login: str = "guest:guest", vhost: str = "") -> None:
+    def __init__(
+        self, config: str = "", *, login: str = "guest:guest", vhost: str = "", beside: RabbitNode | None = None
+    ) -> None:
         self._login, self._vhost = login, vhost
         self._server = _require("rabbitmq-server", "RabbitMQ", "/usr/lib/rabbitmq/bin")
         self._ctl = _require("rabbitmqctl", "RabbitMQ", "/usr/lib/rabbitmq/bin")
         self._epmd = _require("epmd", "Erlang", "/usr/lib/erlang/erts-*/bin")
         self._scratch = Scratch("rabbitmq", signal.SIGKILL)
         self.port, dist_port, epmd_port = free_ports(3)
+        self.name = f"simcourier{self.port}@localhost"
         folder = self._scratch.path
         (folder / "rabbitmq.conf").write_text(
             f"loopback_users = none\nlisteners.tcp.1 = 127.0.0.1:{self.port}\n{config}"
         )
         (folder / "plugins").write_text("[].")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
-        self._env = inherited | {
-            "HOME": str(folder),
-            "ERL_EPMD_PORT": str(epmd_port),
+        self._env: dict[str, str] = inherited | {
+            "HOME": beside._env["HOME"] if beside else str(folder),
+            "ERL_EPMD_PORT": beside._env["ERL_EPMD_PORT"] if beside else str(epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"simcourier{self.port}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(dist_port),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
@@ -64,15 +68,21 @@ class RabbitNode:
             # The script becomes the node instead of guarding it: one process, one pid.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
-        self._port_mapper = self._scratch.spawn(
-            [self._epmd, "-port", str(epmd_port), "-address", "127.0.0.1"], log="epmd.log", env=self._env
-        )
+        if beside is None:
+            self._scratch.spawn(
+                [self._epmd, "-port", str(epmd_port), "-address", "127.0.0.1"], log="epmd.log", env=self._env
+            )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Address of the node for its user."""
         return f"amqp://{self._login}@127.0.0.1:{self.port}/{self._vhost}"
+
+    @property
+    def runs(self) -> bool:
+        """False before it is started and once it is ended."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:

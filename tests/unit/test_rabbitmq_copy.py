@@ -9,7 +9,6 @@ import pika
 
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, Taken
 from messaging.rabbitmq_copy import copy_properties, properties_for, read_headers, read_user
-from messaging.rabbitmq_link import Address
 
 EXPIRED = {"reason": "expired", "queue": "q.wait.1s", "count": 2, "time": datetime(2026, 1, 1, tzinfo=UTC)}
 LIMIT = {"reason": "delivery_limit", "queue": "q", "count": 1, "time": datetime(2026, 1, 1, tzinfo=UTC)}
@@ -77,12 +76,3 @@ def test_our_own_messages_need_no_such_mark() -> None:
     original = properties_for("m", "worker", {"a": "b"})
 
     assert copy_properties(taken(original), original, "worker", {}).headers == {"a": "b"}
-
-
-def test_an_address_shows_no_password() -> None:
-    address = Address("amqp://anna:hunter2@broker.example.org:5673/sims?heartbeat=5")
-
-    assert address.place == "broker.example.org:5673, vhost sims"
-    assert "hunter2" not in repr(address)
-    assert address.parameters.heartbeat == 5
-    assert address.parameters.blocked_connection_timeout == 20

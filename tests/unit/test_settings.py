@@ -126,6 +126,9 @@ def test_an_env_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("SIMCOURIER_BROKER_PREFIX", "Sim Courier"),
         ("SIMCOURIER_BROKER_URL", f"redis://user:{SECRET}@host"),
         ("SIMCOURIER_BROKER_URL", f"amqp://user:{SECRET}@[host"),
+        ("SIMCOURIER_BROKER_URL", f"amqp://user:{SECRET}@one,two:many"),
+        ("SIMCOURIER_BROKER_URL", f"amqp://user:{SECRET}@one,two:0"),
+        ("SIMCOURIER_BROKER_URL", f"amqp://user:{SECRET}@one,,two"),
         ("SIMCOURIER_DATABASE_URL", f"mysql://user:{SECRET}@host/db"),
         ("SIMCOURIER_EMAIL_URL", f"user:{SECRET}@mail.example.org"),
         ("SIMCOURIER_EMAIL_URL", SECRET),
@@ -151,6 +154,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable_and_not_shown(vari
         ("SIMCOURIER_LOCAL_CLOUD_PUBLIC_URL", "ftp://example.org", "https://HOST"),
         ("SIMCOURIER_EMAIL_URL", "smtp://", "smtp://HOST:PORT"),
         ("SIMCOURIER_RESULTS_ROOTS", "/srv,results", "beginning with /"),
+        ("SIMCOURIER_BROKER_URL", "amqp://one,two,", "without a host"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_expected(variable: str, value: str, hint: str) -> None:
@@ -159,6 +163,12 @@ def test_a_wrong_value_is_refused_with_what_is_expected(variable: str, value: st
     assert text.startswith(variable)
     assert hint in text
     assert len(text.splitlines()) == 1
+
+
+def test_the_nodes_of_a_cluster_may_have_ports_of_their_own() -> None:
+    url = "amqp://user:pass,word@one:5673,two,three:5674/sims"
+
+    assert load({"SIMCOURIER_BROKER_URL": url}).broker_url.get_secret_value() == url
 
 
 def test_a_sender_may_have_a_name() -> None:

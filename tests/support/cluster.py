@@ -1,0 +1,68 @@
+"""A private RabbitMQ cluster of three nodes on this machine, joined as an operator joins them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from tests.support.nodes import RabbitNode
+
+SIZE = 3
+CONFIG = "cluster_partition_handling = pause_minority\n"
+
+
+class RabbitCluster:
+    """Three nodes; whoever kills one starts it again.
+
+    Raises:
+        MissingBinary: RabbitMQ is not installed.
+    """
+
+    def __init__(self) -> None:
+        first = RabbitNode(CONFIG)
+        self.nodes = [first, *(RabbitNode(CONFIG, beside=first) for _ in range(SIZE - 1))]
+
+    @property
+    def url(self) -> str:
+        """The address of all of them."""
+        place = f"127.0.0.1:{self.nodes[0].port}"
+        return self.nodes[0].url.replace(place, ",".join(f"127.0.0.1:{node.port}" for node in self.nodes))
+
+    def leader(self, queue: str) -> RabbitNode:
+        """The node that leads a quorum queue at the moment, asked of one that runs."""
+        told = self.running[0].ctl("list_queues", "--silent", "name", "leader")
+        leaders = dict(line.split("\t") for line in told.splitlines())
+        return next(node for node in self.nodes if node.name == leaders[queue])
+
+    def members(self, queue: str) -> int:
+        """How many nodes hold a quorum queue."""
+        told = self.running[0].ctl("list_queues", "--silent", "name", "members")
+        return next(line for line in told.splitlines() if line.startswith(f"{queue}\t")).count("@localhost")
+
+    @property
+    def running(self) -> list[RabbitNode]:
+        """The nodes that are up."""
+        return [node for node in self.nodes if node.runs]
+
+    def __enter__(self) -> Self:
+        try:
+            with ThreadPoolExecutor(SIZE) as threads:
+                list(threads.map(RabbitNode.start, self.nodes))
+            for node in self.nodes[1:]:
+                for words in (["stop_app"], ["join_cluster", self.nodes[0].name], ["start_app"]):
+                    node.ctl(*words)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all of it; the port mapper goes with the first node, so that one is the last."""
+        for node in reversed(self.nodes):
+            node.close()
