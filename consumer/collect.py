@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from consumer import no_follow
 from consumer.errors import NotNow, Undeliverable
 from consumer.snapshot import Service, Snapshot, SourceFile, SourceFiles
 from messaging.locations import is_url
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # `simcourier pack` has no messages, and starts faster withou
 
 LOOK_AGAIN_SECONDS = 60.0
 # Reasons to leave an entry out, and say so; with any other error (a file system that is away) all is tried again.
-FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, None}
+FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, None}
 
 
 def collect(results: Results, roots: Sequence[str]) -> Snapshot:
@@ -102,10 +103,10 @@ def _files(
     besides: tuple[int, int] | None,
     left_out: list[str],
 ) -> Iterator[SourceFile]:
-    for name, entry in _walk(folder, left_out):
+    for name, entry, handle in _walk(folder, left_out):
         if not meant(name, include, exclude):
             continue
-        found = _look(name, entry, folder, roots)
+        found = _look(name, entry, handle, folder, roots)
         if isinstance(found, str):
             left_out.append(found)
         elif (found.device, found.inode) == besides:
@@ -170,42 +171,58 @@ def _visible(root: Path) -> bool:
         return False
 
 
-def _walk(folder: Path, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every entry below ``folder`` that is not a folder itself, with its name; one at a time, there may be many."""
-    waiting = [(str(folder), "")]
+def _walk(folder: Path, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str], int]]:
+    """Every entry below ``folder`` that is not a folder itself; one at a time, there may be many.
+
+    Each with its name and a descriptor of the folder that it is in, for as long as it is the one looked at.
+    """
+    waiting = [""]
     while waiting:
-        place, prefix = waiting.pop()
+        prefix = waiting.pop()
         try:
-            with os.scandir(place) as entries:
+            handle = no_follow.open_folder(f"{folder}/{prefix}".rstrip("/") or "/")
+        except OSError as error:
+            _leave_out(error, _shown(prefix) or str(folder), left_out)
+            continue
+        try:
+            with os.scandir(handle) as entries:
                 for entry in entries:
                     name = prefix + entry.name
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append((entry.path, name + "/"))
+                        waiting.append(f"{name}/")
                     else:
-                        yield name, entry
+                        yield name, entry, handle
         except OSError as error:
-            if error.errno not in FOR_GOOD:
-                raise
-            left_out.append(f"{_shown(prefix) or folder}: the folder cannot be read ({error.strerror}).")
+            _leave_out(error, _shown(prefix) or str(folder), left_out)
+        finally:
+            os.close(handle)
 
 
-def _look(name: str, entry: os.DirEntry[str], folder: Path, roots: Sequence[str]) -> SourceFile | str:
+def _leave_out(error: OSError, folder: str, left_out: list[str]) -> None:
+    if error.errno not in FOR_GOOD:
+        raise error
+    left_out.append(f"{folder}: the folder cannot be read ({error.strerror}).")
+
+
+def _look(name: str, entry: os.DirEntry[str], handle: int, folder: Path, roots: Sequence[str]) -> SourceFile | str:
     try:
         name.encode()
     except UnicodeEncodeError:
         return f"{_shown(name)}: the name is not UTF-8."
-    place = entry.path
+    place = f"{str(folder).rstrip('/')}/{name}"
     try:
         if entry.is_symlink():
             target = Path(place).resolve(strict=True)
             if not (target.is_relative_to(folder) or (roots and _inside(target, roots))):
                 return f"{name}: a link that leads out of the results folder."
             place = str(target)
-            status = target.stat(follow_symlinks=False)
+            status = no_follow.status(place)
+            readable = os.access(place, os.R_OK)
         else:
             status = entry.stat(follow_symlinks=False)
+            readable = os.access(entry.name, os.R_OK, dir_fd=handle)
     except (OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno not in FOR_GOOD:
+        if isinstance(error, OSError) and error.errno not in {*FOR_GOOD, errno.EINVAL}:  # EINVAL: no link any more
             raise
         reason = getattr(error, "strerror", None) or "a link that leads in a circle"
         return f"{name}: cannot be read ({reason})."
@@ -213,7 +230,7 @@ def _look(name: str, entry: os.DirEntry[str], folder: Path, roots: Sequence[str]
         return f"{name}: a link to a folder."
     if not stat.S_ISREG(status.st_mode):
         return f"{name}: not a regular file."
-    if not os.access(place, os.R_OK):
+    if not readable:
         return f"{name}: cannot be read (Permission denied)."
     return SourceFile(name, place, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
 

@@ -13,9 +13,11 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
+
+from consumer import no_follow
 
 MAGIC = b"SQLite format 3\x00"
 LONGEST_TEXT = 16 * 1024 * 1024  # bytes of one value
@@ -68,9 +70,13 @@ def opened(stream: BinaryIO) -> Iterator[Opened]:
     path = _path(stream)
     journal = _journal(path) if path else None
     if path and not journal:
+        before = _held(path)
         with closing(_connected(f"file:{path}?mode=ro&immutable=1")) as connection:
-            yield Opened(Database(connection, size), "")
-        return
+            with suppress(*_FAILURES):  # which it opens when it must
+                connection.execute("PRAGMA schema_version").fetchone()
+            if _held(path) > before:
+                yield Opened(Database(connection, size), "")
+                return
     with tempfile.TemporaryDirectory(prefix="simcourier-") as folder:
         copy = Path(folder, "copy.db")
         most = size + (journal.stat().st_size if journal else 0)
@@ -97,6 +103,19 @@ def _path(stream: BinaryIO) -> str | None:
     return None
 
 
+def _held(path: str) -> int:
+    """How often this process has the file open that a descriptor is of.
+
+    SQLite opens it by its name, which may lead to another file by then: if there is not one more of this very file
+    afterwards, that is what has happened.
+    """
+    own, found = Path(path).stat(), 0
+    for descriptor in Path(path).parent.iterdir():
+        with suppress(OSError):
+            found += os.path.samestat(descriptor.stat(), own)
+    return found
+
+
 def _journal(path: str) -> Path | None:
     """The journal or write-ahead log beside the file, if it holds anything."""
     real = Path(path).readlink()
@@ -119,7 +138,7 @@ def _mend(copy: Path, journal: Path) -> str:
         f"A {suffix.removeprefix('-')} file lies beside the database and could not be used: samples may be wrong."
     )
     try:
-        with os.fdopen(os.open(journal, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source, beside.open("wb") as target:
+        with os.fdopen(no_follow.open_file(str(journal)), "rb") as source, beside.open("wb") as target:
             shutil.copyfileobj(source, target, _COPY)
         with beside.open("rb") as written:
             start = written.read(len(_JOURNAL_MAGIC))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from backends.errors import TransientError
+from consumer import no_follow
 from consumer.snapshot import CHANGED_AGAIN_SECONDS, Source, SourceFile
 
 
@@ -101,11 +103,14 @@ def opened(file: SourceFile) -> BinaryIO:
 
 
 def _descriptor(file: SourceFile) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        handle = os.open(file.place, flags)
+        handle = no_follow.open_file(file.place)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise changed(file, "vanished") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a folder on the way to it, or itself
+            raise changed(file, "became a link") from error
+        raise
     status = os.fstat(handle)
     if (status.st_dev, status.st_ino) != (file.device, file.inode):
         os.close(handle)
