@@ -30,6 +30,7 @@ from consumer.snapshot import Snapshot, ensure_settled
 from consumer.store import FileArchive, LedgerProgress, choose, open_backend, translate
 from ledger.api import PROBE_SECONDS, Definition, Deliveries, Stage, definition, mark_healthy, mark_unhealthy
 from messaging import faults
+from messaging.roots import NoRoot, roots_for
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ class Workshop:
 
     Args:
         archives: folder for archives that are being made and sent.
-        roots: folders and URL prefixes that results may come from.
+        roots: folders and URL prefixes that results may come from, some perhaps of certain users alone.
         site: site-wide values for plugins.
         operator: address that is told when a storage backend needs mending; empty: nobody.
         mail_patience: for how long a mail may be tried after the link was made; links live that much longer.
@@ -120,7 +121,7 @@ def _archive(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Pa
             packed = Packed(earlier, claim.archive_name, claim.archive_size, claim.archive_sha256)
             return packed, claim.generation, None
     faults.point("delivery.collecting")
-    snapshot = collect(data.results, workshop.roots)
+    snapshot = collect(data.results, _roots(workshop, claim.publisher))
     ensure_settled(snapshot, workshop.settle_seconds, time.time())
     ensure_room(snapshot, folder)
     hold.ensure()
@@ -141,6 +142,13 @@ def _archive(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Pa
             return _Packing(workshop, hold, making, growing, snapshot).run(http)
     finally:
         part.unlink(missing_ok=True)  # what is left of a try that failed would fill the disk
+
+
+def _roots(workshop: Workshop, publisher: str) -> tuple[str, ...]:
+    try:
+        return roots_for(workshop.roots, publisher)
+    except NoRoot as error:
+        raise Undeliverable(str(error)) from error
 
 
 class _Packing:

@@ -38,6 +38,7 @@ class Claim:
     """The right to work on a delivery, as long as its fence is the row's and its lease is renewed.
 
     Args:
+        publisher: the broker's user who published the event, if it vouches for one.
         stored: what the service confirmed earlier, if this delivery came so far before; with ``stored_backend``.
         attempts: counted failures in a row before this one.
         trouble_seconds: since when it has been failing or waiting; 0 at the first try.
@@ -48,6 +49,7 @@ class Claim:
     delivery_id: UUID
     fence: int
     event: SimulationCompleted
+    publisher: str
     attempts: int
     trouble_seconds: float
     failing_seconds: float
@@ -191,6 +193,7 @@ class Deliveries:
             delivery_id=row.id,
             fence=row.fence,
             event=parse_event(bytes(row.body)),
+            publisher=row.publisher,
             attempts=row.attempts,
             trouble_seconds=_since(row.trouble),
             failing_seconds=_since(row.failing),

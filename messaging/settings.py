@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from messaging import roots
 from messaging.errors import UserError
 from messaging.hosts import EmptyHost, each_host
-from messaging.locations import WrongLocation, is_url, parse
 from messaging.topology import Topology
 
 PREFIX = "SIMCOURIER_"
@@ -71,7 +71,8 @@ class Settings(BaseModel):
         default=(),
         description="Folders and URL prefixes (`s3://bucket/runs`), separated by commas, that results may come from. "
         "Must be set with a RabbitMQ broker; with the embedded one, empty means: whatever folder this user can read, "
-        "and no URL.",
+        "and no URL. `USER=/folder` is for one of the broker's users alone; `{user}` as a part of a path stands for "
+        "the one who published.",
     )
     settle_seconds: float = Field(
         default=0,
@@ -181,7 +182,10 @@ class Settings(BaseModel):
         if self.local_cloud_public_url:
             _expect_http("local_cloud_public_url", self.local_cloud_public_url)
         for root in self.results_roots:
-            _expect_root(root)
+            try:
+                roots.check(root)
+            except roots.WrongRoot as error:
+                raise ValueError(f"{PREFIX}RESULTS_ROOTS: {error}") from None
         return self
 
     @property
@@ -235,12 +239,17 @@ def require_roots(settings: Settings) -> None:
     """Refuse to work off events of a shared broker without knowing where results may come from.
 
     Raises:
-        WrongSetting: RabbitMQ is used and no root is set.
+        WrongSetting: RabbitMQ is used and no root is set, or one is bound to users and the broker has none.
     """
     if not settings.embedded_broker and not settings.results_roots:
         raise WrongSetting(
             "SIMCOURIER_RESULTS_ROOTS must be set with a RabbitMQ broker: the folders that results may come from, "
             "separated by commas."
+        )
+    if settings.embedded_broker and any(map(roots.is_bound, settings.results_roots)):
+        raise WrongSetting(
+            "SIMCOURIER_RESULTS_ROOTS binds folders to users of the broker, and the embedded broker has no users: name "
+            "folders without USER= and {user}, or set SIMCOURIER_BROKER_URL to a RabbitMQ."
         )
 
 
@@ -269,21 +278,6 @@ def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None
         ) from None
     if scheme not in schemes:
         raise ValueError(f"{PREFIX}{field.upper()} must begin with one of {', '.join(f'{s}:' for s in schemes)}")
-
-
-def _expect_root(root: str) -> None:
-    if is_url(root):
-        try:
-            parse(root)
-        except WrongLocation as error:  # its text holds nothing of the address, in which a password may stand
-            raise ValueError(f"{PREFIX}RESULTS_ROOTS: one of its addresses {error}") from None
-    elif root.startswith("file:"):
-        raise ValueError(f"{PREFIX}RESULTS_ROOTS: {root!r} is a folder; give its path, without file:")
-    elif not root.startswith("/"):
-        raise ValueError(
-            f"{PREFIX}RESULTS_ROOTS: {root!r} depends on where a process was started; give the whole path, "
-            "beginning with /"
-        )
 
 
 def _expect_address(field: str, text: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from messaging.errors import UserError
+from messaging.roots import seen_by_all
 from messaging.settings import Settings, require_roots
 from messaging.sqlite_files import NetworkFolder, refuse_network
 from producer.spool import Spool
@@ -59,7 +60,7 @@ def results_roots(settings: Settings) -> Iterator[Finding]:
     if not settings.results_roots:
         yield Finding(name, Mark.OK, "None set: results may come from wherever this user can read.")
     for root in settings.results_roots:
-        yield _root(name, root)
+        yield _root(name, seen_by_all(root))
 
 
 def spool(settings: Settings) -> Iterator[Finding]:
