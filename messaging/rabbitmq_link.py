@@ -253,7 +253,7 @@ def _spoken(error: Exception, address: Address, name: str = "") -> BrokerError:
         case UnroutableError():
             return Unroutable(f"{place} has no queue for this message; start 'simcourier worker' once, it makes them.")
         case NackError():
-            return Refused(f"{place} has refused the message: a queue is full.")
+            return Refused(f"{place} has refused the message: a queue is full, or too many of its nodes are down.")
         case AuthenticationError() | ProbableAuthenticationError() | ProbableAccessDeniedError():
             return Refused(_shut_out(place, address))
         case ConnectionClosedByBroker() if error.reply_code in {ACCESS_REFUSED, NOT_ALLOWED}:

@@ -30,20 +30,22 @@ class RabbitCluster:
         return self.nodes[0].url.replace(place, ",".join(f"127.0.0.1:{node.port}" for node in self.nodes))
 
     def leader(self, queue: str) -> RabbitNode:
-        """The node that leads a quorum queue at the moment, asked of one that runs."""
-        told = self.running[0].ctl("list_queues", "--silent", "name", "leader")
-        leaders = dict(line.split("\t") for line in told.splitlines())
-        return next(node for node in self.nodes if node.name == leaders[queue])
+        """The node that leads a quorum queue at the moment."""
+        name = self._told(queue, "leader")
+        return next(node for node in self.nodes if node.name == name)
 
     def members(self, queue: str) -> int:
         """How many nodes hold a quorum queue."""
-        told = self.running[0].ctl("list_queues", "--silent", "name", "members")
-        return next(line for line in told.splitlines() if line.startswith(f"{queue}\t")).count("@localhost")
+        return self._told(queue, "members").count("@")
 
-    @property
-    def running(self) -> list[RabbitNode]:
-        """The nodes that are up."""
-        return [node for node in self.nodes if node.runs]
+    def online(self, queue: str) -> int:
+        """How many of these are there at the moment."""
+        return self._told(queue, "online").count("@")
+
+    def _told(self, queue: str, what: str) -> str:
+        node = next(node for node in self.nodes if node.runs)
+        lines = [line.split("\t") for line in node.ctl("list_queues", "--silent", "name", what).splitlines()]
+        return next(value for name, value in lines if name == queue)
 
     def __enter__(self) -> Self:
         try:
