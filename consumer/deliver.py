@@ -85,18 +85,32 @@ def deliver(workshop: Workshop, hold: Hold) -> None:
     Raises:
         what `consumer.decide` decides about.
     """
-    claim = hold.claim
     with session() as http:
-        if claim.stored is not None:
-            chosen, stored = definition(claim.stored_backend), claim.stored
-        else:
-            _ensure_backend(workshop, hold)
-            chosen, stored = _store(workshop, hold, http, *_archive(workshop, hold, http))
-        with _usable(workshop, chosen):
-            link = _link(workshop, hold, http, chosen, stored)
+        chosen, link = _link_before(workshop, hold, http) or _link_anew(workshop, hold, http)
     hold.ensure()
-    workshop.deliveries.finish(claim, link, keep_days=chosen.keep_days)
+    workshop.deliveries.finish(hold.claim, link, keep_days=chosen.keep_days)
     faults.point("delivery.finished")
+
+
+def _link_before(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Definition, Link] | None:
+    """The link of what an earlier try has stored; None: there is nothing, or not any more."""
+    claim = hold.claim
+    if claim.stored is None:
+        return None
+    chosen = definition(claim.stored_backend)
+    try:
+        with _usable(workshop, chosen):
+            return chosen, _link(workshop, hold, http, chosen, claim.stored)
+    except PermanentError as error:  # somebody has removed it, say: the results are still there
+        log.warning("delivery.stored_in_vain", backend=chosen.identifier, error=error.reason)
+        return None
+
+
+def _link_anew(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Definition, Link]:
+    _ensure_backend(workshop, hold)
+    chosen, stored = _store(workshop, hold, http, *_archive(workshop, hold, http))
+    with _usable(workshop, chosen):
+        return chosen, _link(workshop, hold, http, chosen, stored)
 
 
 def _ensure_backend(workshop: Workshop, hold: Hold) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 
 import structlog
 
-from ledger.api import Keep, Overdue, forget, lock, overdue, stamp
-from messaging.engine import BrokerError, BrokerUnavailable, Engine, Publisher
+from ledger.api import Keep, Overdue, forget, lock, overdue, replayed, stamp, to_be_replayed
+from messaging.engine import BrokerError, BrokerUnavailable, Engine, Outgoing, Publisher
 from messaging.messages import Lane
 
 log = structlog.get_logger()
@@ -36,6 +37,7 @@ class Sweeper:
         """One round, unless another worker does it."""
         if lock(LOCK, self._worker, 3 * self._period):
             self.sweep()
+            self.replay()
             self.forget()
 
     def sweep(self) -> int:
@@ -48,6 +50,17 @@ class Sweeper:
                     self._wake(publisher, row)
         return len(rows)
 
+    def replay(self) -> None:
+        """Publish the dead letters that somebody asked for in the admin, or by a command that did not come so far."""
+        letters = to_be_replayed(self._engine.topology)
+        if letters:
+            with self._engine.publisher() as publisher:
+                for letter in letters:
+                    facts = {"number": letter.number, "key": letter.message.routing_key}
+                    if self._published(publisher, letter.message, "dead.not_replayed", facts):
+                        replayed(letter.number)
+                        log.info("dead.replayed", **facts)
+
     def forget(self) -> None:
         """Once an hour, whoever sweeps: a batch of what is kept no longer; more of it with the next sweeps."""
         once = uuid.uuid4().hex  # a holder that does not come back: nobody has the lock twice within the hour
@@ -59,12 +72,17 @@ class Sweeper:
 
     def _wake(self, publisher: Publisher, row: Overdue) -> None:
         facts = {"delivery_id": str(row.subject), "state": row.state}
-        try:
-            publisher.publish(row.wake_up)
-        except BrokerUnavailable:
-            raise
-        except BrokerError as error:  # this one is looked at again later; those behind it must not wait for it
-            log.error("delivery.not_woken", **facts, error=str(error))
-        else:
+        if self._published(publisher, row.wake_up, "delivery.not_woken", facts):
             log.warning("delivery.overdue", **facts)
         stamp(row.subject)
+
+    def _published(self, publisher: Publisher, message: Outgoing, if_not: str, facts: Mapping[str, object]) -> bool:
+        """False: refused; it is looked at again later, and those behind it must not wait for it."""
+        try:
+            publisher.publish(message)
+        except BrokerUnavailable:
+            raise
+        except BrokerError as error:
+            log.error(if_not, **facts, error=str(error))
+            return False
+        return True

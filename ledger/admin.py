@@ -1,7 +1,11 @@
-"""The admin: definitions can be edited, everything else is looked at."""
+"""The admin: definitions can be edited; the rest is looked at, and moved as the command line moves it.
+
+The site publishes nothing: what an action asks for stands in the ledger, and the next sweep of a worker does it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from textwrap import shorten
 from typing import Any
 
@@ -12,14 +16,20 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import URLPattern, path
-from django.views.decorators.http import require_POST
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.views.decorators.http import require_POST, require_safe
 
 from ledger.checks import check_definition
+from ledger.dead_letters import deaths, discard
 from ledger.definitions import definition, try_at_once
 from ledger.forms import StorageBackendForm
 from ledger.models import DeadLetter, Delivery, Notification, Placement, StorageBackend
+from ledger.operators import cancel, resend, retry
+from ledger.replay import replay
 from ledger.states import State
+from messaging.errors import UserError
+from messaging.topology import Topology
 
 
 @admin.register(StorageBackend)
@@ -105,7 +115,7 @@ class StorageBackendAdmin(admin.ModelAdmin):
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
-    """Rows that only the system writes."""
+    """Rows that only the system writes. Who may change them may run their actions."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds them by hand."""
@@ -122,12 +132,34 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         del request, obj
         return False
 
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may run the actions."""
+        return bool(request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
+
+    def run(
+        self, request: HttpRequest, rows: Iterable[Any], move: Callable[[Any], str], *, done: str, note: str
+    ) -> None:
+        """Move each row, and say what became of it: ``move`` returns why it did not."""
+        moved = 0
+        for row in rows:
+            try:
+                refusal = move(row)
+            except UserError as error:
+                refusal = str(error)
+            if refusal:
+                self.message_user(request, refusal, messages.ERROR)
+            else:
+                moved += 1
+                self.log_change(request, row, note)
+        if moved:
+            self.message_user(request, f"{moved} {done}", messages.SUCCESS)
+
 
 class NotificationInline(admin.TabularInline):
     """The mails of a delivery."""
 
     model = Notification
-    fields = ["recipient", "kind", "state", "reason", "sent_at", "uncertain"]
+    fields = ["recipient", "kind", "state", "reason", "due_at", "attempts", "sent_at", "uncertain"]
     extra = 0
     can_delete = False
 
@@ -151,6 +183,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     search_fields = ["id", "simulation_id", "title", "campaign_id"]
     date_hierarchy = "received_at"
     inlines = [NotificationInline]
+    actions = ["retry_selected", "cancel_selected", "resend_selected"]
     fields = [
         "id", "simulation_id", "title", "campaign_id", "lane", "publisher", "backend",
         "state", "stage", "reason", "waiting_until", "attempts", "crashes", "worker", "lease_until",
@@ -159,27 +192,119 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "warnings",
     ]  # fmt: skip
 
+    @admin.action(description="Try the selected deliveries again", permissions=["operate"])
+    def retry_selected(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:
+        """Those that have FAILED or are WAITING."""
+
+        def move(row: Delivery) -> str:
+            return "" if retry(row.pk) else f"{row}: it is neither FAILED nor WAITING."
+
+        self.run(request, chosen, move, done="will be tried again by a worker's next sweep.", note="Another try.")
+
+    @admin.action(description="Cancel the selected deliveries", permissions=["operate"])
+    def cancel_selected(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:
+        """Those that have not ended."""
+
+        def move(row: Delivery) -> str:
+            return "" if cancel(row.pk) else f"{row}: it has ended already."
+
+        self.run(request, chosen, move, done="are cancelled; nobody is mailed.", note="Cancelled.")
+
+    @admin.action(description="Send the mails of the selected deliveries again", permissions=["operate"])
+    def resend_selected(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:
+        """To everybody whom the event names."""
+
+        def move(row: Delivery) -> str:
+            return "" if resend(row.pk) else f"{row}: it is neither DELIVERED nor FAILED."
+
+        self.run(request, chosen, move, done="will be mailed again after a worker's next sweep.", note="Mailed again.")
+
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
     """Messages that were set aside."""
 
-    list_display = ["id", "queue", "reason", "times", "first_at", "last_at", "closed_as"]
+    list_display = ["id", "queue", "reason", "times", "first_at", "last_at", "state"]
     list_filter = ["queue", "closed_as"]
+    search_fields = ["reason", "queue", "publisher", "digest"]
+    actions = ["replay_selected", "discard_selected"]
     fields = [
+        "state",
         "queue",
         "reason",
         "times",
+        "broker",
         "publisher",
         "headers",
         "text",
+        "original",
         "first_at",
         "last_at",
         "closed_at",
-        "closed_as",
     ]
+
+    @admin.display(description="State")
+    def state(self, letter: DeadLetter) -> str:
+        """Open, or how it was closed."""
+        return letter.closed_as or "open"
+
+    @admin.display(description="Counted by the broker")
+    def broker(self, letter: DeadLetter) -> str:
+        """What ``x-death`` says."""
+        return "; ".join(map(str, deaths(letter.headers))) or "-"
 
     @admin.display(description="Body")
     def text(self, letter: DeadLetter) -> str:
         """The body, as far as it is text."""
         return bytes(letter.body).decode("utf-8", "replace")
+
+    @admin.display(description="Original")
+    def original(self, letter: DeadLetter) -> str:
+        """A link to the body as it came."""
+        address = reverse("admin:simcourier_deadletter_body", args=[letter.pk])
+        return format_html('<a href="{}">Download {} bytes as they came</a>', address, len(letter.body))
+
+    def get_urls(self) -> list[URLPattern]:
+        """The pages of the admin, and the original bytes."""
+        body = path(
+            "<int:number>/body/",
+            self.admin_site.admin_view(require_safe(self.body_view)),
+            name="simcourier_deadletter_body",
+        )
+        return [body, *super().get_urls()]
+
+    def body_view(self, request: HttpRequest, number: int) -> HttpResponse:
+        """The body as it came. Never shown in place: anybody may have written it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        letter = self.get_queryset(request).filter(pk=number).first()
+        if letter is None:
+            raise Http404
+        name = f"dead-letter-{letter.pk}.bin"
+        return HttpResponse(
+            bytes(letter.body),
+            content_type="application/octet-stream",
+            headers={"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"},
+        )
+
+    @admin.action(description="Replay the selected dead letters", permissions=["operate"])
+    def replay_selected(self, request: HttpRequest, chosen: QuerySet[DeadLetter]) -> None:
+        """Those that cannot be accepted come back as new rows."""
+        topology = getattr(settings, "SIMCOURIER_TOPOLOGY", Topology())
+
+        def move(row: DeadLetter) -> str:
+            letter = replay(row.pk, topology)
+            if letter.doubt:
+                self.message_user(request, f"{row.pk} may come back as a new row: {letter.doubt}", messages.WARNING)
+            return ""
+
+        self.run(request, chosen, move, done="will be replayed by a worker's next sweep.", note="Replayed.")
+
+    @admin.action(description="Discard the selected dead letters", permissions=["operate"])
+    def discard_selected(self, request: HttpRequest, chosen: QuerySet[DeadLetter]) -> None:
+        """They can still be replayed, for as long as they are kept."""
+
+        def move(row: DeadLetter) -> str:
+            return "" if discard(row.pk) else f"{row.pk}: it is not open."
+
+        self.run(request, chosen, move, done="are discarded.", note="Discarded.")

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from ledger.models import DeadLetter
 from ledger.work import unit_of_work
+from messaging.engine import DEATH_HEADER
+
+# How a row is closed. While it is REPLAYING its message may be out or not: it counts as open, since only then is it
+# certain that nothing is lost.
+REPLAYING: Final = "replaying"
+REPLAYED: Final = "replayed"
+DISCARDED: Final = "discarded"
+OPEN: Final = Q(closed_at=None) | Q(closed_as=REPLAYING)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """What the broker itself has counted (``x-death``): why, in which queue, how often."""
+
+    reason: str
+    queue: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.reason} in {self.queue}, {'once' if self.count == 1 else f'{self.count} times'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +49,13 @@ class DeadLetterView:
     last_at: datetime
     closed_as: str
     headers: Mapping[str, str]
+    deaths: tuple[Death, ...]
     body: bytes
+
+    @property
+    def open(self) -> bool:
+        """False once it was replayed or discarded."""
+        return self.closed_as in {"", REPLAYING}
 
     def as_json(self) -> dict[str, Any]:
         """All of it, ready for JSON; bytes of the body that are no UTF-8 are shown as \\x..."""
@@ -62,10 +89,18 @@ def file_dead_letter(
 
 
 @unit_of_work
-def dead_letters(*, everything: bool = False, limit: int = 100) -> list[DeadLetterView]:
-    """The open ones (or all), the newest first."""
-    rows = DeadLetter.objects.all() if everything else DeadLetter.objects.filter(closed_at=None)
-    return [_view(row) for row in rows[:limit]]
+def dead_letters(
+    *, everything: bool = False, queue: str = "", reason: str = "", limit: int | None = 100
+) -> list[DeadLetterView]:
+    """The open ones (or all), the newest first.
+
+    Args:
+        everything: also those that were replayed or discarded.
+        queue, reason: only those in which this text occurs, in capitals or not.
+        limit: how many at most; None: all.
+    """
+    rows = DeadLetter.objects.filter(queue__icontains=queue, reason__icontains=reason)
+    return [_view(row) for row in (rows if everything else rows.filter(OPEN))[:limit]]
 
 
 @unit_of_work
@@ -73,6 +108,21 @@ def dead_letter(number: int) -> DeadLetterView | None:
     """One of them."""
     row = DeadLetter.objects.filter(id=number).first()
     return _view(row) if row else None
+
+
+@unit_of_work
+def discard(number: int) -> bool:
+    """Close one, as what nobody needs; it is kept for a while and can still be replayed. False: it is not open."""
+    return DeadLetter.objects.filter(OPEN, id=number).update(closed_at=Now(), closed_as=DISCARDED) == 1
+
+
+def deaths(headers: Mapping[str, str]) -> tuple[Death, ...]:
+    """What ``x-death`` says, the last one first; whoever published may have put anything there."""
+    try:
+        listed = json.loads(headers.get(DEATH_HEADER, "[]"))
+        return tuple(Death(str(one["reason"]), str(one["queue"]), int(one.get("count", 1))) for one in listed)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ()
 
 
 def _plain(text: str) -> str:
@@ -91,5 +141,6 @@ def _view(row: DeadLetter) -> DeadLetterView:
         last_at=row.last_at,
         closed_as=row.closed_as,
         headers=row.headers,
+        deaths=deaths(row.headers),
         body=bytes(row.body),
     )

@@ -79,7 +79,9 @@ class Delivery(models.Model):
     crashes = models.PositiveIntegerField(
         default=0, help_text="Claims in a row that ended without outcome or progress."
     )
-    round = models.PositiveIntegerField(default=0, help_text="How often an operator asked for another try.")
+    round = models.PositiveIntegerField(  # or for its mails once more
+        default=0, help_text="How often an operator asked for another try."
+    )
 
     fence = models.PositiveBigIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)

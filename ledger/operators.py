@@ -1,7 +1,8 @@
-"""What an operator may do with a delivery by hand: try again, cancel."""
+"""What an operator may do with a delivery by hand: try it again, cancel it, send its mails again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import transaction
@@ -10,9 +11,13 @@ from django.db.models.functions import Now
 
 from ledger.deliveries import leave
 from ledger.models import Delivery, Notification, StorageBackend
-from ledger.states import NoticeState, State, may_become
+from ledger.states import Kind, NoticeState, State, may_become
 from ledger.work import unit_of_work
 from messaging.errors import UserError
+from messaging.messages import parse_event
+
+# About what a mail can be sent again, and which one. (EXPIRED: its link leads nowhere.)
+TOLD = {State.DELIVERED: Kind.DELIVERED, State.FAILED: Kind.FAILED}
 
 
 class Forgotten(UserError):
@@ -23,7 +28,7 @@ class Forgotten(UserError):
 def retry(delivery_id: UUID) -> bool:
     """An operator wants another try, now, of a delivery that is FAILED or WAITING; it goes on where it stopped.
 
-    False: it is neither.
+    What a storage service has confirmed is not sent again, unless it turns out to be gone. False: it is neither.
 
     Raises:
         Forgotten: its event is not kept any more.
@@ -48,8 +53,6 @@ def retry(delivery_id: UUID) -> bool:
                 attempts=0,
                 trouble_since=None,
                 failing_since=None,
-                stored=None,  # should it be gone at the service: the same key again is one file
-                stored_backend="",
                 ended_at=None,
                 wake_at=Now(),
                 wake_seconds=1,
@@ -89,3 +92,51 @@ def cancel(delivery_id: UUID) -> bool:
         if cancelled:
             leave(delivery_id)
     return cancelled == 1
+
+
+@unit_of_work
+def resend(delivery_id: UUID, to: Sequence[str] = ()) -> list[str]:
+    """An operator wants the mail about how a delivery ended sent again; returns to whom.
+
+    A mail that has not gone out yet goes now and is not doubled. Else it is another mail, which states its own keep
+    date; the archive stays until then.
+
+    Args:
+        delivery_id: one that is DELIVERED or FAILED.
+        to: to whom; empty: everybody whom the event names. Others are mailed only if they are said here.
+
+    Returns:
+        Addresses; none if the delivery is in another state.
+
+    Raises:
+        Forgotten: its event is not kept any more.
+    """
+    with transaction.atomic():
+        row = Delivery.objects.select_for_update().filter(id=delivery_id, state__in=TOLD).first()
+        if row is None:
+            return []
+        if not row.body:
+            raise Forgotten(f"{delivery_id} ended too long ago: its event and its recipients are not kept any more.")
+        kind = TOLD[State(row.state)]
+        chosen = list(dict.fromkeys(to or parse_event(bytes(row.body)).data.recipients))
+        unsent = Notification.objects.filter(
+            delivery_id=row.id, kind=kind, recipient__in=chosen, state__in=[NoticeState.PENDING, NoticeState.SENDING]
+        )
+        on_their_way = set(unsent.values_list("recipient", flat=True))
+        unsent.filter(state=NoticeState.PENDING).update(due_at=Now(), wake_at=Now(), wake_seconds=1)
+        Delivery.objects.filter(id=row.id).update(round=F("round") + 1)  # tells this mail from the last one
+        Notification.objects.bulk_create(
+            Notification(
+                delivery_id=row.id,
+                recipient=recipient,
+                kind=kind,
+                occasion=row.round + 1,
+                created_at=Now(),
+                due_at=Now(),
+                wake_at=Now(),
+                wake_seconds=1,
+            )
+            for recipient in chosen
+            if recipient not in on_their_way
+        )
+    return chosen

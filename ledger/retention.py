@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import CharField, Exists, OuterRef, QuerySet, Value
 from django.db.models.functions import Cast, Concat, Now
 
+from ledger.dead_letters import OPEN
 from ledger.models import DeadLetter, Delivery, Notification, Placement
 from ledger.states import ENDS, NoticeState
 from ledger.work import from_now, unit_of_work
@@ -68,7 +69,7 @@ def _due(keep: Keep) -> Mapping[str, QuerySet[Any]]:
         "deliveries": _older(ended.filter(~Exists(placed)).exclude(simulation_id=""), "ended_at", keep.deliveries_days),
         "events": _older(ended.exclude(body=b""), "ended_at", keep.recipients_days),
         "operator notices": _older(told, "created_at", keep.recipients_days),
-        "dead letters": _older(DeadLetter.objects.order_by(), "closed_at", keep.recipients_days),
+        "dead letters": _older(DeadLetter.objects.exclude(OPEN).order_by(), "closed_at", keep.recipients_days),
         "history": _older(LogEntry.objects.order_by(), "action_time", keep.deliveries_days),
         "sessions": Session.objects.filter(expire_date__lt=Now()),
     }

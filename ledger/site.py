@@ -152,6 +152,7 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
         "SESSION_COOKIE_SECURE": secure,
         "CSRF_COOKIE_SECURE": secure,
         "SIMCOURIER_SITE": settings.site,
+        "SIMCOURIER_TOPOLOGY": settings.topology,
         "STATIC_URL": "static/",
         "TEMPLATES": [
             {

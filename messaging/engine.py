@@ -47,12 +47,15 @@ class Outgoing:
         body: JSON in UTF-8.
         message_id: stable over retries (the event's id).
         headers: short texts that travel with it.
+        on_behalf_of: the broker's user who published the original of what is published again; empty: nobody said;
+            None: it is our own.
     """
 
     routing_key: str
     body: bytes
     message_id: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    on_behalf_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

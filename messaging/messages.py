@@ -24,6 +24,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
 )
 
@@ -264,6 +265,15 @@ def parse_event(body: bytes) -> SimulationCompleted:
     if not isinstance(message, SimulationCompleted):
         raise InvalidMessage(f"A simulation.completed event is expected here, not {message.type}.")
     return message
+
+
+def is_recipient(text: str) -> bool:
+    """Whether an event may name this address."""
+    try:
+        TypeAdapter(Recipient).validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def describe(error: ValidationError) -> str:

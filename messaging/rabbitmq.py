@@ -32,7 +32,7 @@ from messaging.engine import (
     Unroutable,
 )
 from messaging.messages import CONTENT_TYPE
-from messaging.rabbitmq_copy import copy_properties, properties_for, read_headers, read_user
+from messaging.rabbitmq_copy import copy_properties, properties_of, read_headers, read_user
 from messaging.rabbitmq_declare import declare
 from messaging.rabbitmq_link import Address, Got, Link
 from messaging.topology import Topology
@@ -109,7 +109,7 @@ class RabbitPublisher(Publisher):
                 f"The message has {len(message.body)} bytes; at most {self._topology.max_bytes} are accepted. "
                 "Say where the data lies instead of sending it."
             )
-        properties = properties_for(message.message_id, self._address.user, message.headers)
+        properties = properties_of(message, self._address.user)
         self.send(self._topology.exchange, message.routing_key, message.body, properties)
 
     def send(self, exchange: str, key: str, body: bytes, properties: BasicProperties) -> None:

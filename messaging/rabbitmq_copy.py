@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pika
 
-from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, Taken
+from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, Outgoing, Taken
 from messaging.messages import CONTENT_TYPE
 
 # Who published the original. A copy in the ladder carries the consumer's own user, since the broker allows no other;
@@ -32,6 +32,14 @@ _NOT_OURS: Final = frozenset(
         KEPT_DEATH_HEADER,
     }
 )
+
+
+def properties_of(message: Outgoing, user: str) -> pika.BasicProperties:
+    """Properties of a message that we publish, of our own or again for somebody."""
+    headers = dict(message.headers)
+    if message.on_behalf_of is not None and message.on_behalf_of != user:
+        headers[USER_HEADER] = message.on_behalf_of
+    return properties_for(message.message_id, user, headers)
 
 
 def properties_for(message_id: str, user: str, headers: Mapping[str, str]) -> pika.BasicProperties:

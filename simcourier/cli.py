@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "web": ("ledger.commands.serve:web", "The site: Django admin and JSON API."),
     "manage": ("ledger.commands.serve:manage", "Django's own commands (migrate, createsuperuser, ...)."),
     "where": ("ledger.commands.deliveries:where", "Where is my result?"),
-    "deliveries": ("ledger.commands.deliveries:deliveries", "List and show deliveries; retry and cancel them."),
+    "deliveries": ("ledger.commands.deliveries:deliveries", "List, show, retry and cancel deliveries; resend mails."),
     "dead": ("ledger.commands.dead:dead", "Messages that were set aside."),
     "backends": ("ledger.commands.backends:backends", "Definitions of storage backends."),
     "expire": ("consumer.commands:expire", "Remove archives whose keep days are over."),

@@ -36,6 +36,7 @@ def print_table(head: list[str], rows: Iterable[list[str]], nothing: str) -> Non
     if len(table) == 1:
         click.echo(nothing, err=not sys.stdout.isatty())
         return
+    table = [[printable(cell) for cell in row] for row in table]
     widths = [max(len(row[column]) for row in table) for column in range(len(head))]
     for row in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -53,3 +54,13 @@ def _plain(value: Any) -> str:
 def moment(value: datetime | None) -> str:
     """A moment for people, in UTC."""
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Without what would move a terminal's cursor or change its title: texts of others are only to be read.
+
+    Args:
+        text: of anybody.
+        keep: control characters that may stay.
+    """
+    return "".join(one if one.isprintable() or one in keep else one.encode("unicode_escape").decode() for one in text)

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import click
 
-from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
+from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table, printable
 from messaging.cli import engine_of
-from messaging.engine import BrokerError
+from messaging.engine import BrokerError, Outgoing
+from messaging.messages import is_recipient
 from messaging.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
         _describe(view)
 
 
-@click.group(short_help="List and show deliveries; retry and cancel them.")
+@click.group(short_help="List, show, retry and cancel deliveries; resend mails.")
 def deliveries() -> None:
-    """List and show deliveries; retry and cancel them.
+    """List, show, retry and cancel deliveries; send their mails again.
 
     \b
     Example:
@@ -120,15 +121,10 @@ def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None
     """
     settings = prepared(ctx)
     from ledger.operators import retry
-    from ledger.sweep import stamp, wake_up
+    from ledger.sweep import wake_up
 
     refused = _each(delivery_ids, retry, "will be tried again", "is neither FAILED nor WAITING")
-    with engine_of(settings).publisher() as publisher:
-        for delivery_id in delivery_ids:
-            message = wake_up(delivery_id)
-            if message is not None:  # should this not arrive, the sweep wakes it
-                publisher.publish(message)
-                stamp(delivery_id)
+    _wake(settings, delivery_ids, wake_up)
     ctx.exit(1 if refused else 0)
 
 
@@ -147,6 +143,53 @@ def cancel_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> Non
 
     refused = _each(delivery_ids, cancel, "is cancelled", "has ended already or is not known")
     ctx.exit(1 if refused else 0)
+
+
+@deliveries.command("resend")
+@click.argument("delivery_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
+@click.option("--to", "to", multiple=True, metavar="A@B", help="Only to this address, which may be a new one; repeat.")
+@click.pass_context
+def resend_mails(ctx: click.Context, delivery_ids: tuple[UUID, ...], to: tuple[str, ...]) -> None:
+    """Send the mail about deliveries again that are DELIVERED or FAILED.
+
+    It goes to everybody whom the event names, or, with --to, to just these addresses. A mail that has not gone out yet
+    is sent now and not doubled. The archive is kept as long as the new mail says.
+
+    \b
+    Example:
+      simcourier deliveries resend 6f1c1a52-6a3c-4f0e-9d4b-0d6f4a3f0f4e --to anna@example.org
+    """
+    for one in to:
+        if not is_recipient(one):
+            raise click.UsageError(f"--to: '{printable(one)}' is no email address; A@B is expected.")
+    settings = prepared(ctx)
+    from ledger.notifications import announcement
+    from ledger.operators import resend
+
+    refused = 0
+    for delivery_id in delivery_ids:
+        if told := resend(delivery_id, to):
+            click.echo(f"{delivery_id}: the mail goes to {', '.join(told)}.")
+        else:
+            refused += 1
+            click.echo(f"Error: {delivery_id} is neither DELIVERED nor FAILED.", err=True)
+    _wake(settings, delivery_ids, announcement)
+    ctx.exit(1 if refused else 0)
+
+
+def _wake(settings: Settings, delivery_ids: Iterable[UUID], message_of: Callable[[UUID], Outgoing | None]) -> None:
+    """Have it done at once; else the sweep of a worker finds it in the ledger."""
+    from ledger.sweep import stamp
+
+    try:
+        with engine_of(settings).publisher() as publisher:
+            for delivery_id in delivery_ids:
+                message = message_of(delivery_id)
+                if message is not None:
+                    publisher.publish(message)
+                    stamp(delivery_id)
+    except BrokerError as error:
+        click.echo(f"The broker could not be told ({error}); a worker begins as soon as it is there.", err=True)
 
 
 def _each(ids: Iterable[UUID], move: Callable[[UUID], bool], done: str, not_done: str) -> int:

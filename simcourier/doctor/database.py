@@ -176,11 +176,15 @@ def _definitions(found: list[Definition]) -> Iterator[Finding]:
 
 
 def _dead_letters() -> Finding:
+    from ledger.dead_letters import OPEN
     from ledger.models import DeadLetter
 
-    count = DeadLetter.objects.filter(closed_at=None).count()
+    count = DeadLetter.objects.filter(OPEN).count()
     if not count:
         return Finding("dead letters", Mark.OK, "None.")
     return Finding(
-        "dead letters", Mark.WARNING, f"{count} messages could not be understood.", "Run: simcourier dead list"
+        "dead letters",
+        Mark.WARNING,
+        f"{count} messages could not be understood.",
+        "Run 'simcourier dead list'; mend the cause, then 'simcourier dead replay', or 'simcourier dead discard'.",
     )

@@ -140,3 +140,54 @@ def test_a_delivery_that_was_begun_ends_where_it_was_promised_to_though_nobody_e
 
     assert row(sent).state == "DELIVERED"
     assert (row(later).state, row(later).reason) == ("FAILED", "The storage backend 'memory' is not active.")
+
+
+def test_a_retry_of_what_failed_after_it_was_stored_sends_nothing_again(
+    worker: ResultsWorker, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backends.errors import PermanentError
+    from backends.memory import Memory
+    from ledger.api import retry
+
+    def refuses(*_: object) -> None:
+        raise PermanentError("Links are switched off for this account.")
+
+    def never(*_: object) -> None:
+        pytest.fail("it is stored already")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Memory, "link", refuses)
+        worker.handle(taken(sent))
+    assert (row(sent).state, row(sent).stage) == ("FAILED", "linking")
+    key = row(sent).stored["key"]
+
+    assert retry(sent.id)
+    with monkeypatch.context() as patched:
+        patched.setattr(Memory, "store", never)
+        worker.handle(taken(sent))
+
+    assert row(sent).state == "DELIVERED"
+    assert row(sent).stored["key"] == key
+
+
+def test_a_retry_sends_again_what_is_gone_at_the_service(
+    worker: ResultsWorker, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backends.errors import PermanentError
+    from backends.memory import Memory
+    from ledger.api import retry
+
+    def refuses(*_: object) -> None:
+        raise PermanentError("Links are switched off for this account.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Memory, "link", refuses)
+        worker.handle(taken(sent))
+    for space in Memory.spaces.values():
+        space.files.pop(row(sent).stored["key"], None)
+
+    assert retry(sent.id)
+    worker.handle(taken(sent))
+
+    assert row(sent).state == "DELIVERED"
+    assert any(row(sent).stored["key"] in space.files for space in Memory.spaces.values())

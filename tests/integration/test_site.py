@@ -409,3 +409,84 @@ def test_a_data_folder_that_somebody_made_before_is_closed_to_others(tmp_path: P
 def test_a_browser_that_asks_for_an_icon_leaves_no_warning(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     assert client.get("/favicon.ico").status_code == 204
     assert caplog.text == ""
+
+
+def act(client: Client, model: str, action: str, *rows: Any) -> str:
+    """Run an action on rows of a list; the page that follows."""
+    chosen = {"action": action, "_selected_action": [str(row) for row in rows]}
+    return client.post(f"/admin/simcourier/{model}/", chosen, follow=True).content.decode()
+
+
+def test_dead_letters_are_replayed_discarded_and_fetched_in_the_admin(client: Client, sqlite_ledger: Settings) -> None:
+    from ledger.api import dead_letters, file_dead_letter, to_be_replayed
+
+    good, bad = event().to_bytes(), b"\xff<script>alert(1)</script>"
+    queue = sqlite_ledger.topology.recorder
+    death = {"x-death": '[{"reason": "delivery_limit", "queue": "lane", "count": 3}]'}
+    for body in (good, bad, b"unwanted"):
+        file_dead_letter(body, headers=death, queue=queue, reason="It is no event.", publisher="alice")
+
+    told = act(client, "deadletter", "replay_selected", 1, 2)
+    assert "2 will be replayed by a worker&#x27;s next sweep." in told
+    assert "2 may come back as a new row: The body is no JSON" in told
+    assert "1 are discarded." in act(client, "deadletter", "discard_selected", 3)
+    assert "3: it is not open." in act(client, "deadletter", "discard_selected", 3)
+
+    assert [letter.message.body for letter in to_be_replayed(sqlite_ledger.topology)] == [good, bad]
+    assert {letter.id for letter in dead_letters()} == {1, 2}
+    page = client.get("/admin/simcourier/deadletter/2/change/").content.decode()
+    assert "delivery_limit in lane, 3 times" in page
+    assert 'href="/admin/simcourier/deadletter/2/body/"' in page
+    fetched = client.get("/admin/simcourier/deadletter/2/body/")
+    assert fetched.content == bad
+    assert fetched["Content-Disposition"] == 'attachment; filename="dead-letter-2.bin"'
+    assert (fetched["Content-Type"], fetched["X-Content-Type-Options"]) == ("application/octet-stream", "nosniff")
+    assert client.get("/admin/simcourier/deadletter/9/body/").status_code == 404
+    assert "Replayed." in client.get("/admin/simcourier/deadletter/1/history/").content.decode()
+
+
+def test_deliveries_are_tried_again_cancelled_and_mailed_again_in_the_admin(client: Client) -> None:
+    from ledger.api import Claim, Deliveries, overdue
+    from ledger.models import Delivery, Notification
+
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    failed, waiting, received = (event(title=title) for title in ("Failed", "Waiting", "Received"))
+    for one in (failed, waiting, received):
+        deliveries.record(one, one.to_bytes(), None)
+    claims = [deliveries.claim(one, one.to_bytes(), None) for one in (failed, waiting)]
+    assert all(isinstance(claim, Claim) for claim in claims)
+    deliveries.fail(claims[0], "It failed.")  # type: ignore[arg-type]
+    deliveries.wait(claims[1], 3600, "The service is away.", counted=True)  # type: ignore[arg-type]
+
+    assert "1 will be mailed again" in act(client, "delivery", "resend_selected", failed.id)
+    assert "Received: it is neither DELIVERED nor FAILED." in act(client, "delivery", "resend_selected", received.id)
+    assert Notification.objects.count() == 1, "it had not gone out yet, so that it is not doubled"
+    told = act(client, "delivery", "retry_selected", failed.id, waiting.id, received.id)
+    assert "2 will be tried again" in told
+    assert "Received: it is neither FAILED nor WAITING." in told
+    assert {one.subject for one in overdue({})} == {failed.id, waiting.id}
+    assert "1 are cancelled" in act(client, "delivery", "cancel_selected", received.id)
+    assert "Received: it has ended already." in act(client, "delivery", "cancel_selected", received.id)
+
+    states = dict(Delivery.objects.values_list("title", "state"))
+    assert states == {"Failed": "RECEIVED", "Waiting": "WAITING", "Received": "CANCELLED"}
+    assert "Another try." in client.get(f"/admin/simcourier/delivery/{failed.id}/history/").content.decode()
+
+
+def test_who_may_only_look_runs_no_action_and_who_may_not_look_fetches_no_body(client: Client) -> None:
+    from django.contrib.auth.models import Permission, User
+
+    from ledger.api import dead_letters, file_dead_letter
+
+    file_dead_letter(b"{}", headers={}, queue="q", reason="no event", publisher=None)
+    looks, nobody = (User.objects.create_user(name, is_staff=True) for name in ("looks", "nobody"))
+    looks.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
+
+    client.force_login(nobody)
+    assert client.get("/admin/simcourier/deadletter/1/body/").status_code == 403
+    client.force_login(looks)
+    assert client.get("/admin/simcourier/deadletter/1/body/").content == b"{}"
+    page = act(client, "deadletter", "discard_selected", 1)
+
+    assert "discard_selected" not in page
+    assert [letter.id for letter in dead_letters()] == [1]
