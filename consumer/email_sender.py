@@ -106,6 +106,7 @@ class EmailSender:
         else:
             faults.point("mail.sent")
             self._notices.sent(notice)
+            faults.point("mail.noted")
             log.info("mail.sent", **facts, attempt=notice.attempts + 1, uncertain=notice.uncertain)
 
     def _postpone(self, notice: Notice, reason: str) -> None:
@@ -116,4 +117,5 @@ class EmailSender:
             return
         delay = self._policy.delay(attempt)
         self._notices.postpone(notice, delay, reason)
+        faults.point("mail.postponed")
         log.warning("mail.postponed", notification_id=str(notice.id), error=reason, seconds=round(delay, 1))

@@ -15,6 +15,7 @@ from backends.http import session
 from consumer.stop import Stop
 from consumer.store import open_backend, translate
 from ledger.api import Removal, UnknownBackend, definition, expiry, lock, mark_unhealthy, unlock
+from messaging import faults
 from messaging.errors import UserError
 
 log = structlog.get_logger()
@@ -77,6 +78,7 @@ def _remove(removal: Removal, http: requests.Session, site: Mapping[str, Any], o
         expiry.not_removed(removal)
         log.warning("archive.not_removed", **facts, error=str(error))
         return str(error)
+    faults.point("expiry.deleted")
     expiry.removed(removal)
     log.info("archive.removed", **facts)
     return ""

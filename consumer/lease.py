@@ -11,6 +11,7 @@ import structlog
 
 from consumer.stop import Stop
 from ledger.api import Claim, Deliveries, LedgerUnavailable, Superseded
+from messaging import faults
 
 log = structlog.get_logger()
 
@@ -116,6 +117,7 @@ class LeaseKeeper:
         asked_at = time.monotonic()
         try:
             if self._deliveries.renew(hold.claim):
+                faults.point("lease.renewed")
                 hold.renewed(asked_at)
                 return
         except LedgerUnavailable as error:  # the hold ends by itself if this goes on for longer than the lease

@@ -116,6 +116,7 @@ class Loop:
                         taken = consumer.take(IDLE_SECONDS)
                         if taken is not None:
                             self._busy += 1
+                            faults.point(f"{self._name}.taken")
                             pool.submit(self._work, taken, consumer)
                     self._alive()
                     if failures:
@@ -169,10 +170,11 @@ class Loop:
     def _settle_one(self, consumer: Consumer, done: _Done) -> None:
         """Publish what is to be told, then settle. Raises `BrokerUnavailable` if that must be tried again."""
         settle = done.result.settle
+        faults.point(f"{self._name}.handled")
         try:
             while done.unpublished:
                 consumer.publish(done.unpublished[0])
-                faults.point("result.published")
+                faults.point(f"{self._name}.published")
                 done.unpublished.pop(0)
         except BrokerUnavailable:
             raise
@@ -191,7 +193,7 @@ class Loop:
                     consumer.bury(done.taken, reason)
         except Lost:  # it will be delivered again; the ledger knows what has been done
             log.info("message.lost", loop=self._name, message_id=done.taken.message_id)
-        faults.point("result.settled")
+        faults.point(f"{self._name}.settled")
 
 
 def in_thread(loop: Loop, name: str, failed: Callable[[], None]) -> threading.Thread:

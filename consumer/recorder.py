@@ -8,6 +8,7 @@ import structlog
 
 from consumer.loop import Ack, Bury, Later, Result
 from ledger.api import Deliveries, LedgerUnavailable, OtherBody, file_dead_letter
+from messaging import faults
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, Taken
 from messaging.messages import InvalidMessage, parse_event
 
@@ -35,6 +36,7 @@ class Recorder:
                 return self._file(taken)
             event = parse_event(taken.body)
             self._deliveries.record(event, taken.body, taken.user_id)
+            faults.point("recorder.recorded")
             log.info("delivery.received", delivery_id=str(event.id), simulation_id=event.data.simulation_id)
         except (InvalidMessage, OtherBody) as error:
             return Result(Bury(str(error)))
@@ -47,6 +49,7 @@ class Recorder:
         queue = taken.headers.get(QUEUE_HEADER, "")
         reason = taken.headers.get(REASON_HEADER) or _broker_reason(taken.headers.get(DEATH_HEADER, ""))
         file_dead_letter(taken.body, headers=taken.headers, queue=queue, reason=reason, publisher=taken.user_id)
+        faults.point("recorder.filed")
         log.error("message.dead", queue=queue, reason=reason)
         return Result(Ack())
 

@@ -97,9 +97,11 @@ class ResultsWorker:
         match verdict:
             case Wait(delay, reason, counted):
                 self._deliveries.wait(claim, delay, reason, counted=counted)
+                faults.point("delivery.waits")
                 return Result(Later(delay))
             case HandBack():
                 self._deliveries.give_back(claim)
+                faults.point("delivery.given_back")
                 return Result(GiveBack())
             case Abandon():
                 # Whoever took over has a wake-up of its own; this one looks later whether all went well.

@@ -16,6 +16,7 @@ from backends.registry import WrongConfig, build
 from consumer.errors import Interrupted, NotNow, Undeliverable
 from consumer.lease import Hold
 from ledger.api import Definition, Deliveries, LedgerUnavailable, UnknownBackend, definition
+from messaging import faults
 
 log = structlog.get_logger()
 
@@ -74,6 +75,7 @@ class LedgerProgress:
         sha256 = self._digest(sent) if self._digest else None
         self._deliveries.checkpoint(self._hold.claim, checkpoint, sent, total=self._archive.size, sha256=sha256)
         self._checkpoint = checkpoint
+        faults.point("delivery.checkpointed")
         self._looked()
 
     def ensure(self) -> None:

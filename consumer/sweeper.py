@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from ledger.api import Keep, Overdue, forget, lock, overdue, replayed, stamp, to_be_replayed
+from messaging import faults
 from messaging.engine import BrokerError, BrokerUnavailable, Engine, Outgoing, Publisher
 from messaging.messages import Lane
 
@@ -58,6 +59,7 @@ class Sweeper:
                 for letter in letters:
                     facts = {"number": letter.number, "key": letter.message.routing_key}
                     if self._published(publisher, letter.message, "dead.not_replayed", facts):
+                        faults.point("sweep.replayed")
                         replayed(letter.number)
                         log.info("dead.replayed", **facts)
 
@@ -74,6 +76,7 @@ class Sweeper:
         facts = {"delivery_id": str(row.subject), "state": row.state}
         if self._published(publisher, row.wake_up, "delivery.not_woken", facts):
             log.warning("delivery.overdue", **facts)
+        faults.point("sweep.woken")
         stamp(row.subject)
 
     def _published(self, publisher: Publisher, message: Outgoing, if_not: str, facts: Mapping[str, object]) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 from pika import BasicProperties
 
+from messaging import faults
 from messaging.engine import (
     QUEUE_HEADER,
     REASON_HEADER,
@@ -320,6 +321,7 @@ class RabbitConsumer(Consumer):
         receipt = self._receipt(taken)
         properties = copy_properties(taken, receipt.properties, self._address.user, marks or {})
         self._publisher.send(exchange, key, taken.body, properties)
+        faults.point("broker.copied")
 
     def _return(self, taken: Taken) -> None:
         receipt = self._receipt(taken)

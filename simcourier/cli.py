@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "carry-over": ("simcourier.carry_over:carry_over", "From the embedded default to RabbitMQ and PostgreSQL."),
     "health": ("simcourier.health:health", "Does a role on this machine do its work?"),
     "doctor": ("simcourier.doctor.commands:doctor", "What is missing, and what to do."),
+    "drill": ("simcourier.drill.commands:drill", "Rehearse faults: is anything lost, does anything come twice?"),
     "schema": ("messaging.commands:schema", "Print the JSON Schemas of the messages."),
 }
 

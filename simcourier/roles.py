@@ -56,12 +56,16 @@ class Roles:
         logs: folder of their logs.
         tell: told in a line what happens.
         grace: seconds they get to stop.
+        module: what runs the ``simcourier`` command.
+        pauses: seconds before a role that ended is started again, the first time and later ones.
     """
 
     environ: Mapping[str, str]
     logs: Path
     tell: Callable[[str], None]
     grace: float
+    module: str = "simcourier"
+    pauses: Sequence[float] = RESTART_SECONDS
     roles: list[Role] = field(default_factory=list)
     _lifeline: tuple[int, int] = field(init=False)
 
@@ -125,7 +129,7 @@ class Roles:
         if role.restart_at is None:
             if now - role.started_at > SETTLED_SECONDS:
                 role.restarts = 0
-            pause = RESTART_SECONDS[min(role.restarts, len(RESTART_SECONDS) - 1)]
+            pause = self.pauses[min(role.restarts, len(self.pauses) - 1)]
             role.restart_at = now + pause
             self.tell(
                 f"The {role.name} ended ({_ending(role.process.returncode)}); it is started again in {pause:g} s."
@@ -140,7 +144,7 @@ class Roles:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output, _uninterrupted():
             role.process = subprocess.Popen(
-                [sys.executable, "-m", "simcourier", *role.arguments],
+                [sys.executable, "-m", self.module, *role.arguments],
                 env={**self.environ, VARIABLE: str(self._lifeline[0])},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

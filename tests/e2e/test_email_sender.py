@@ -91,7 +91,7 @@ def test_a_temporary_refusal_is_waited_for_and_a_final_one_concerns_that_recipie
         ("mail.data", 1, 1),  # DATA was about to begin: nobody can know, so it is counted
         ("mail.accepted", 2, 1),  # the server has it and we died before we could write that down
         pytest.param("mail.sent", 2, 1, marks=pytest.mark.full),
-        ("result.settled", 1, 0),
+        ("email-sender.settled", 1, 0),
     ],
 )
 def test_only_the_data_window_is_uncertain_and_it_is_counted(
