@@ -27,6 +27,7 @@ from messaging.topology import Topology
 
 PREFIX = "SIMCOURIER_"
 # Of the storage server, which reads its own, and of the tests.
+SPOOL_MAX_EVENTS, SPOOL_MAX_BYTES = 100_000, 1024**3
 OTHERS = ("SIMCOURIER_LOCAL_CLOUD_", "SIMCOURIER_TEST_")
 
 
@@ -135,6 +136,14 @@ class Settings(BaseModel):
         description="On SIGTERM, how long running deliveries may finish before they are given back.",
     )
     max_wait_days: float = Field(default=14, gt=0, le=365, description="Nothing waits longer than this: then FAILED.")
+
+    spool_max_events: int = Field(
+        default=SPOOL_MAX_EVENTS,
+        ge=1,
+        description="Events that this machine keeps at most while the broker does not take them; then `publish` "
+        "refuses another one. What `simcourier run` has begun is always kept.",
+    )
+    spool_max_bytes: int = Field(default=SPOOL_MAX_BYTES, ge=1, description="Bytes of these events, likewise.")
 
     keep_recipients_days: int = Field(
         default=90,

@@ -19,7 +19,7 @@ from messaging.settings import Settings, load
 from producer.event import Details, InvalidEvent, completed_event
 from producer.flush import Flushed, flush
 from producer.runs.record import Runs
-from producer.spool import Damaged, Entry, Spool, SpoolError
+from producer.spool import Damaged, Entry, Spool, SpoolError, SpoolFull
 
 # After the broker was away, a `Producer` only spools for this long before it tries again: with many events, each
 # would else wait for a time-out of its own.
@@ -73,7 +73,7 @@ def publish(
 
     Raises:
         InvalidEvent: an argument is wrong (its name is in the text), or the folder does not exist.
-        SpoolError: this machine's spool cannot be written; nothing was published.
+        SpoolError: this machine's spool cannot be written, or holds as much as it may; nothing was published.
         WrongSetting: a setting is wrong.
     """
     with Producer(settings) as producer:
@@ -100,7 +100,11 @@ class Producer:
     ) -> None:
         settings = load(os.environ) if settings is None else settings
         self.engine = engine or connect(settings.broker_url.get_secret_value(), settings.topology)
-        self.spool = Spool(settings.data_dir / "spool")
+        self.spool = Spool(
+            settings.data_dir / "spool",
+            most_events=settings.spool_max_events,
+            most_bytes=settings.spool_max_bytes,
+        )
         self.runs = Runs(settings.data_dir / "runs")
         self._clock = clock
         self._publisher: Publisher | None = None
@@ -115,12 +119,12 @@ class Producer:
         max_bytes = self.engine.topology.max_bytes
         event = completed_event(results, to=to, backend=backend, now=datetime.now(UTC), max_bytes=max_bytes, **details)
         entry = self._spooled_before(event) if details.get("event_id") is not None else None
-        published = self.send(entry or self.spool.put(event))
+        published = self.send(entry or self._put(event))
         return replace(published, digest=digest(event.to_bytes()))
 
     def send(self, entry: Entry) -> Published:
         """Send a spooled event, after those before it; what became of it."""
-        if self._away and self._clock() < self._away[0]:
+        if self._away and self._away_lately():
             self._skipped = True
             return Published(entry.event_id, "spooled", _away(self._away[1]), file=entry.path)
         return self._outcome(entry, self.flush(own=entry))
@@ -159,6 +163,18 @@ class Producer:
                 self.flush()
         finally:
             self.close()
+
+    def _put(self, event: SimulationCompleted) -> Entry:
+        try:
+            return self.spool.put(event)
+        except SpoolFull:
+            if self._away_lately():
+                raise
+            self.flush()  # the broker may be back
+            return self.spool.put(event)
+
+    def _away_lately(self) -> bool:
+        return self._away is not None and self._clock() < self._away[0]
 
     def _send(self, message: Outgoing) -> None:
         if self._publisher is None:

@@ -21,6 +21,9 @@ from uuid import UUID
 from messaging import faults
 from messaging.errors import UserError
 from messaging.messages import InvalidMessage, SimulationCompleted, parse_event
+from messaging.settings import SPOOL_MAX_BYTES as MOST_BYTES
+from messaging.settings import SPOOL_MAX_EVENTS as MOST_EVENTS
+from producer.bound import Bound
 from producer.durable import create, make_folder, sync, write_new
 
 # Nanoseconds since 1970 in 20 digits, then the event's id.
@@ -33,6 +36,10 @@ POLL_SECONDS = 0.02
 
 class SpoolError(UserError):
     """The spool cannot be read or written; the text says which path and what to do."""
+
+
+class SpoolFull(SpoolError):
+    """It holds as much as it may; the event was not kept."""
 
 
 class Damaged(Exception):
@@ -60,24 +67,40 @@ class Spool:
     Args:
         folder: made when the first event is written.
         now: wall clock in nanoseconds since 1970.
+        most_events, most_bytes: how much it may hold; about that much, where several processes write at a time.
     """
 
-    def __init__(self, folder: Path, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        now: Callable[[], int] = time.time_ns,
+        *,
+        most_events: int = MOST_EVENTS,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         self.folder = folder
         self._now = now
+        self._bound = Bound(folder, NAME.fullmatch, events=most_events, size=most_bytes)
 
     def put(self, event: SimulationCompleted) -> Entry:
         """Write an event durably.
 
         Raises:
             SpoolError: it could not be written; nothing is left behind.
+            SpoolFull: there are too many already.
         """
         with self._speaking("written"):
             make_folder(self.folder)
+            body = event.to_bytes()
+            if full := self._bound.add(len(body)):
+                raise SpoolFull(
+                    f"The spool {self.folder} {full}: the broker has not taken these events, so this one was not kept. "
+                    "See 'simcourier spool list', and 'simcourier spool flush' for the reason."
+                )
             path = self._next_path(event.id)
             hidden = self.folder / f".{path.name}.tmp"
             try:
-                write_new(hidden, event.to_bytes())
+                write_new(hidden, body)
                 faults.point("spool.filled")
                 self._show(hidden, path)
             except BaseException:
@@ -89,6 +112,8 @@ class Spool:
 
     def adopt(self, file: Path, event_id: UUID) -> Entry:
         """Take over the file of an event, synced already and in the same file system; this needs no room on the disk.
+
+        It was promised when its room was taken, so that no bound is in its way.
 
         Raises:
             SpoolError: it could not be moved; it is where it was.

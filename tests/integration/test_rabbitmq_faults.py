@@ -7,15 +7,18 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from messaging.connect import connect
 from messaging.engine import BrokerUnavailable, Consumer, Engine, Lost, Taken
-from messaging.messages import Lane
+from messaging.messages import Lane, parse_event
 from messaging.rabbitmq_copy import properties_for
 from messaging.rabbitmq_link import Address, Link
+from messaging.settings import load
 from messaging.topology import Topology
+from producer import Producer, Published
 from tests.support.broker import delete_queues, outgoing
 from tests.support.nodes import RabbitNode
 from tests.support.relay import Relay
@@ -175,6 +178,42 @@ def test_a_broker_short_of_memory_makes_publishing_fail_in_time_and_settling_go_
             consumer.ack(taken)
 
     assert names in (["after"], ["during", "after"])
+
+
+def test_while_a_broker_is_short_of_memory_a_producer_is_told_in_time_and_keeps_its_events(
+    rabbit_node: RabbitNode, url: str, topology: Topology, tmp_path: Path
+) -> None:
+    url = url.replace("timeout=2", "timeout=1")
+    engine = connect(url, topology)
+    variables = {"DATA_DIR": str(tmp_path), "BROKER_URL": url, "BROKER_PREFIX": topology.prefix}
+    settings = load({f"SIMCOURIER_{name}": value for name, value in variables.items()})
+
+    def publish(producer: Producer, name: str) -> Published:
+        return producer.publish(tmp_path, to="anna@example.org", backend="local", simulation_id=name)
+
+    with engine.consumer([topology.recorder]) as consumer, Producer(settings, engine=engine) as producer:
+        assert publish(producer, "before").state == "sent"
+        rabbit_node.ctl("set_vm_memory_high_watermark", "absolute", "1")
+        try:
+            begun = time.monotonic()
+            waiting = publish(producer, "during")
+            assert time.monotonic() - begun < 10
+            begun = time.monotonic()
+            publish(producer, "also")
+            assert time.monotonic() - begun < 1, "not each event waits for the broker"
+        finally:
+            rabbit_node.ctl("set_vm_memory_high_watermark", "0.6")
+        assert (waiting.state, waiting.refused) == ("spooled", False)
+        assert "takes no messages at the moment: it is short of memory" in waiting.reason
+        assert len(producer.flush().sent) == 2
+
+        names: dict[str, set[str]] = {}
+        while (taken := consumer.take(0.5)) is not None:
+            names.setdefault(parse_event(taken.body).data.simulation_id, set()).add(taken.message_id)
+            consumer.ack(taken)
+
+    assert {name: len(ids) for name, ids in names.items()} == {"before": 1, "during": 1, "also": 1}
+    assert producer.spool.entries() == []
 
 
 def test_a_broker_that_answers_nothing_is_given_up(rabbit_node: RabbitNode) -> None:

@@ -18,6 +18,7 @@ from messaging.messages import SimulationCompleted, digest, parse_event
 from messaging.settings import Settings, load
 from messaging.topology import Topology
 from producer import InvalidEvent, Producer, Published, publish
+from producer.spool import SpoolFull
 from producer.wait import wait_for_link
 from tests.support.scripted_engine import ScriptedEngine
 
@@ -300,6 +301,26 @@ def test_many_events_do_not_each_wait_for_a_broker_that_is_away(
         broker.away = False
     # Leaving tries once more.
     assert broker.names == [str(number) for number in range(10)]
+
+
+def test_a_full_spool_is_told_and_is_emptied_first_once_the_broker_is_back(
+    tmp_path: Path, broker: ScriptedEngine, clock: Clock, results: Path
+) -> None:
+    settings = load({"SIMCOURIER_DATA_DIR": str(tmp_path / "data"), "SIMCOURIER_SPOOL_MAX_EVENTS": "2"})
+    broker.away = True
+    with Producer(settings, engine=broker, clock=clock) as producer:
+        for name in "ab":
+            assert send(producer, results, simulation_id=name).state == "spooled"
+        for later in (0, 6):
+            clock.now += later
+            with pytest.raises(SpoolFull, match="holds 2 events"):
+                send(producer, results, simulation_id="c")
+
+        broker.away = False
+        clock.now += 6
+        assert send(producer, results, simulation_id="d").state == "sent"
+
+    assert broker.names == ["a", "b", "d"]
 
 
 def test_a_refused_event_stays_with_its_reason_and_the_others_go(

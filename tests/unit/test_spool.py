@@ -16,7 +16,7 @@ import pytest
 from messaging.engine import BrokerUnavailable, Outgoing, Refused
 from messaging.messages import Completed, Results, SimulationCompleted
 from producer.flush import Flushed, flush
-from producer.spool import Entry, Spool, SpoolError
+from producer.spool import Entry, Spool, SpoolError, SpoolFull
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[2]
@@ -353,3 +353,45 @@ def test_two_flushes_at_a_time_send_each_event_once(spool: Spool) -> None:
 
     assert names == [str(number) for number in range(50)]
     assert not any(entry.path.exists() for entry in entries)
+
+
+def test_a_spool_that_holds_as_much_as_it_may_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
+    size = len(event("a").to_bytes())
+    by_number = Spool(tmp_path / "number", most_events=2)
+    by_size = Spool(tmp_path / "size", most_bytes=2 * size + size // 2 + 20)  # with the file of the last number
+
+    for spool in (by_number, by_size):
+        for name in "ab":
+            spool.put(event(name))
+        with pytest.raises(SpoolFull, match=r"2 events, .*SIMCOURIER_SPOOL_MAX_EVENTS.*this one was not kept"):
+            spool.put(event("c"))
+
+        assert names_in(spool) == ["a", "b"]
+        assert list(spool.folder.glob(".*.tmp")) == []
+        spool.remove(spool.entries()[0])
+        spool.put(event("d"))
+        assert names_in(spool) == ["b", "d"]
+
+
+def test_what_another_process_has_spooled_counts_as_well(tmp_path: Path) -> None:
+    ours, theirs = (Spool(tmp_path, most_events=70) for _ in range(2))
+    for number in range(60):
+        theirs.put(event(str(number)))
+
+    for number in range(60, 70):
+        ours.put(event(str(number)))
+    with pytest.raises(SpoolFull):
+        ours.put(event("too many"))
+
+    assert names_in(ours) == [str(number) for number in range(70)]
+
+
+def test_an_event_that_was_promised_at_the_start_is_taken_over_however_full_the_spool_is(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", most_events=1)
+    spool.put(event("a"))
+    promised = event("b")
+    (tmp_path / "promised").write_bytes(promised.to_bytes())
+
+    spool.adopt(tmp_path / "promised", promised.id)
+
+    assert names_in(spool) == ["a", "b"]
