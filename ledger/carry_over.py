@@ -21,7 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model
 from django.db.models.functions import Now
 
-from ledger.models import Lock, StorageBackend
+from ledger.models import Lock, SignInTries, StorageBackend
 from ledger.site import CARRIED_OVER
 from messaging import faults
 from messaging.errors import UserError
@@ -189,7 +189,8 @@ def _configured(file: Path) -> dict[str, Any]:
 
 def _tables() -> list[type[Model]]:
     """What is copied as it is; a foreign key that points ahead is checked when the transaction ends."""
-    return [model for model in apps.get_app_config("simcourier").get_models() if model is not Lock]
+    of_one_ledger = (Lock, SignInTries)
+    return [model for model in apps.get_app_config("simcourier").get_models() if model not in of_one_ledger]
 
 
 def _all(model: type[M], using: str) -> Any:

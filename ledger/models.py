@@ -220,3 +220,14 @@ class Lock(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SignInTries(models.Model):
+    """How often somebody tried to sign in to the site, by account or address, since the first of these tries."""
+
+    key = models.CharField(max_length=64, primary_key=True, help_text="A keyed digest.")
+    times = models.PositiveIntegerField(default=0)
+    since = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key

@@ -25,6 +25,7 @@ from messaging.settings import Settings, WrongSetting
 from messaging.sqlite_files import make_private, refuse_network
 
 SHORTEST_KEY = 32
+SESSION_SECONDS = 12 * 3600
 # The name of a row in `ledger.models.Lock`: an embedded ledger that has it was copied into another one.
 CARRIED_OVER = "carried over"
 # Django's commands that need no tables, or are about them; and options with which any command only tells something.
@@ -137,6 +138,7 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
         ],
         "LOGGING_CONFIG": None,  # messaging.logs has done it
         "MIDDLEWARE": [
+            "ledger.requests.guarded",
             "django.middleware.security.SecurityMiddleware",
             "whitenoise.middleware.WhiteNoiseMiddleware",
             "django.contrib.sessions.middleware.SessionMiddleware",
@@ -150,7 +152,17 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
         "SECRET_KEY": _secret_key(settings),
         "SECRET_KEY_FALLBACKS": _fallback_keys(settings),
         "SESSION_COOKIE_SECURE": secure,
+        "SESSION_COOKIE_AGE": SESSION_SECONDS,
+        "SESSION_EXPIRE_AT_BROWSER_CLOSE": True,
         "CSRF_COOKIE_SECURE": secure,
+        "CSRF_COOKIE_HTTPONLY": True,
+        "SECURE_SSL_REDIRECT": secure,
+        "SECURE_SSL_HOST": public.netloc,
+        "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https") if secure else None,
+        "SECURE_HSTS_SECONDS": settings.web_hsts_seconds if secure else 0,
+        # Whether subdomains speak TLS, and whether browsers are to know all this by heart, is not ours to say.
+        "SILENCED_SYSTEM_CHECKS": ["security.W005", "security.W021"],
+        "SIMCOURIER_PROXIES": settings.web_proxies,
         "SIMCOURIER_SITE": settings.site,
         "SIMCOURIER_TOPOLOGY": settings.topology,
         "STATIC_URL": "static/",

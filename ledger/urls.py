@@ -7,11 +7,13 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from ledger import views
+from ledger.sign_in import SignInForm
 
 admin.autodiscover()
 admin.site.site_header = "SimCourier"
 admin.site.site_title = "SimCourier"
 admin.site.index_title = "Deliveries and storage"
+admin.site.login_form = SignInForm
 
 handler400 = views.refused
 handler500 = views.broken

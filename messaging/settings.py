@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -96,6 +97,18 @@ class Settings(BaseModel):
     web_port: int = Field(default=8974, ge=1, le=65535, description="Port of `web`.")
     public_url: str = Field(
         description="Address under which people reach the site, where it is not the one that `web` listens on."
+    )
+    web_hsts_seconds: int = Field(
+        default=86400,
+        ge=0,
+        le=2 * 366 * 86400,
+        description="For how long browsers that saw the site shall use https only, where `SIMCOURIER_PUBLIC_URL` is an "
+        "https address; 0: they are not told.",
+    )
+    web_proxies: Words = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses or networks of the proxies before `web`, separated by commas, that are believed which "
+        "address a request comes from (X-Forwarded-For).",
     )
     local_cloud_host: str = Field(default="127.0.0.1", description="Address that `local-cloud` listens on.")
     local_cloud_port: int = Field(
@@ -190,6 +203,8 @@ class Settings(BaseModel):
             _expect_http("seafile_server", self.seafile_server)
         if self.local_cloud_public_url:
             _expect_http("local_cloud_public_url", self.local_cloud_public_url)
+        for network in self.web_proxies:
+            _expect_network("web_proxies", network)
         for root in self.results_roots:
             try:
                 roots.check(root)
@@ -287,6 +302,15 @@ def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None
         ) from None
     if scheme not in schemes:
         raise ValueError(f"{PREFIX}{field.upper()} must begin with one of {', '.join(f'{s}:' for s in schemes)}")
+
+
+def _expect_network(field: str, text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError(
+            f"{PREFIX}{field.upper()}: {text!r} is no address or network; 10.10.160.5 or 10.10.160.0/24 is expected"
+        ) from None
 
 
 def _expect_address(field: str, text: str) -> None:

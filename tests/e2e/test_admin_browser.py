@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -14,6 +14,7 @@ from selenium.webdriver.common.by import By
 from tests.standins.dropbox.client import DropboxStandin
 from tests.standins.seafile.client import SeafileStandin
 from tests.support.browser import browser, field, press, text
+from tests.support.events import event
 from tests.support.installation import KEY, Installation
 from tests.support.scratch import free_ports, wait_until
 
@@ -156,3 +157,23 @@ def test_a_check_that_fails_says_at_which_step(admin: Admin, services: tuple[Dro
 
     admin.keep_screenshot("check-failed")
     assert any("does not accept the token" in line for line in told), told
+
+
+def test_no_page_needs_what_the_content_security_policy_forbids(admin: Admin, one: Installation) -> None:
+    from ledger.api import Deliveries, file_dead_letter
+
+    sent = event(backend="local", title="<img src=x onerror=alert(1)>")
+    Deliveries("host:1", lease=30, overdue=60).record(sent, sent.to_bytes(), None)
+    file_dead_letter(b"<script>", headers={}, queue="q", reason="<script>alert(1)</script>", publisher=None)
+    admin.add("local", token=f"127.0.0.1:{one.cloud_port}", config={"key": KEY})
+    said_by: Any = admin.page  # Chromium's driver, which keeps what the browser's console says
+    said_by.get_log("browser")
+    site = admin.page.current_url.partition("/admin/")[0]
+    pages = ("", "delivery/", f"delivery/{sent.id}/change/", "deadletter/", "storagebackend/", "storagebackend/add/")
+    for path in (*(f"simcourier/{page}" for page in pages), "", "auth/user/", "auth/user/add/"):
+        admin.page.get(f"{site}/admin/{path}")
+
+    said = [line for line in said_by.get_log("browser") if "Content Security Policy" in line["message"]]
+    assert said == []
+    inline = admin.page.find_elements(By.CSS_SELECTOR, "script:not([src]), style, [onclick]")
+    assert [one.get_attribute("outerHTML") for one in inline] == []

@@ -25,6 +25,7 @@ COMPUTED = {
     "database_url": "`sqlite:///<data dir>/simcourier.db`",
     "email_url": "`file://<data dir>/mail`",
     "public_url": "`http://<web host>:<web port>`",
+    "web_proxies": "`127.0.0.1,::1`",
     "email_from": "the user's name at this host",
 }
 OF_KEY = "One upload key itself, called default; better in the file of `SIMCOURIER_LOCAL_CLOUD_KEY_FILE`."
