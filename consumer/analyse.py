@@ -38,7 +38,7 @@ def analyse(
     *,
     precision: float | None = None,
     skip: float = 0.0,
-    at: Callable[[str, int], None] = lambda _name, _offset: None,
+    progress: Callable[[int], None] = lambda _read: None,
 ) -> Analysis:
     """Read the files of a snapshot and write their summary.
 
@@ -49,16 +49,23 @@ def analyse(
         folder: a new or empty one, for the summary's files.
         precision: seconds between the points of a vector's course; None: chosen for each.
         skip: seconds at the beginning of every run whose samples count for nothing.
-        at: called with a file's name and how many of its bytes have been read; raises to stop the work.
+        progress: called with the bytes of results that have been read so far; raises to stop the work.
 
     Raises:
         TransientError: a file changed since the snapshot.
         OSError: a file cannot be read, or the summary cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    before = 0  # bytes of the files that are done
+
+    def at(_name: str, offset: int) -> None:
+        progress(before + offset)
+
     with SpooledRows(folder) as rows, Collector(rows, precision=precision, skip=skip, at=at) as collector:
         for file in snapshot.files:
             _read(file, collector)
+            before += file.size
+            progress(before)
         for text in (*snapshot.left_out, *troubles()):
             collector.note(text)
         summary = collector.summary()

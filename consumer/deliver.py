@@ -200,8 +200,15 @@ class _Packing:
             log.info("delivery.bytes_differ", generation=generation)
             generation, checkpoint = self._placed(chosen, deliveries.begin(claim, name=self._growing.name, anew=True))
         progress = LedgerProgress(
-            deliveries, self._hold, checkpoint, self._growing, digest=self._making.prefix_sha256, looked=self._look
+            deliveries,
+            self._hold,
+            checkpoint,
+            self._growing,
+            digest=self._making.prefix_sha256,
+            far=lambda: self._making.progress,
+            looked=self._look,
         )
+        self._growing.waiting = self._tell
         faults.point("delivery.storing")
         try:
             with _usable(self._workshop, chosen):
@@ -227,11 +234,14 @@ class _Packing:
         if self._making.wait(0):
             self._finished()
 
+    def _tell(self) -> None:
+        self._workshop.deliveries.progress(self._hold.claim, *self._making.progress)
+
     def _finished(self) -> Packed:
         """Wait for the archive, and write down what it is, once."""
         claim, making = self._hold.claim, self._making
         while not making.wait(PROGRESS_SECONDS):
-            self._workshop.deliveries.progress(claim, making.packed_bytes, making.total_bytes)
+            self._tell()
         made = making.result()
         if not self._generation:
             faults.point("delivery.packed")

@@ -26,9 +26,9 @@ from consumer.packing.archive import ArchiveWriter
 from consumer.packing.deflate import Compression
 from consumer.packing.growing import GrowingArchive
 from consumer.packing.manifest import add_manifest, free_name
-from consumer.packing.meter import amount
 from consumer.report.key import Key
 from consumer.snapshot import Snapshot
+from messaging.amounts import amount
 
 log = structlog.get_logger()
 
@@ -76,8 +76,8 @@ class Making:
         self._outside = ensure
         self._stopped = False
         self._archive: ArchiveWriter | None = None
-        self.packed_bytes = 0
-        """How many of the results' bytes are packed."""
+        self._packed_bytes = 0
+        self._read_bytes = 0 if summarised else snapshot.files.size
         self._threads = ThreadPoolExecutor(2, "making")
         self._future: Future[Made] = self._threads.submit(self._make)
 
@@ -89,9 +89,9 @@ class Making:
         self._threads.shutdown(cancel_futures=True)
 
     @property
-    def total_bytes(self) -> int:
-        """The results' bytes."""
-        return self._snapshot.files.size
+    def progress(self) -> tuple[int, int]:
+        """How many of the results' bytes are both packed and read for the summary, and how many there are."""
+        return min(self._packed_bytes, self._read_bytes), self._snapshot.files.size
 
     def wait(self, seconds: float) -> bool:
         """Wait so long at most; whether `result` returns at once."""
@@ -151,11 +151,15 @@ class Making:
 
     def _tell(self, done: int, total: int) -> None:
         del total
-        self.packed_bytes = done
+        self._packed_bytes = done
+
+    def _tell_read(self, done: int) -> None:
+        self._ensure()
+        self._read_bytes = done
 
     def _analyse(self, folder: Path) -> Analysis | None:
         try:
-            return analyse(self._snapshot, folder, at=lambda _name, _offset: self._ensure())
+            return analyse(self._snapshot, folder, progress=self._tell_read)
         except (TransientError, OSError, Interrupted, Superseded):
             raise
         except Exception:

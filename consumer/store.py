@@ -44,6 +44,7 @@ class LedgerProgress:
     Args:
         archive: what is being sent.
         digest: the digest of its first bytes, while it is still growing.
+        far: how far the work on it is meanwhile, done and in all.
         looked: called at every checkpoint, after it has been kept.
     """
 
@@ -55,6 +56,7 @@ class LedgerProgress:
         archive: Archive,
         *,
         digest: Callable[[int], str] | None = None,
+        far: Callable[[], tuple[int, int]] | None = None,
         looked: Callable[[], None] = lambda: None,
     ) -> None:
         self._deliveries = deliveries
@@ -62,6 +64,7 @@ class LedgerProgress:
         self._checkpoint = checkpoint
         self._archive = archive
         self._digest = digest
+        self._far = far
         self._looked = looked
 
     @property
@@ -73,7 +76,9 @@ class LedgerProgress:
         """Keep ``checkpoint``; raises `Superseded`, or `Interrupted` when this worker is being stopped."""
         self._hold.ensure()
         sha256 = self._digest(sent) if self._digest else None
-        self._deliveries.checkpoint(self._hold.claim, checkpoint, sent, total=self._archive.size, sha256=sha256)
+        size = self._archive.size
+        far = (sent, size) if size is not None else self._far() if self._far else None
+        self._deliveries.checkpoint(self._hold.claim, checkpoint, sent, far=far, sha256=sha256)
         self._checkpoint = checkpoint
         faults.point("delivery.checkpointed")
         self._looked()

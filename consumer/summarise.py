@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from messaging.cli import interruptible
 from messaging.errors import UserError
+
+if TYPE_CHECKING:  # what reads results takes half a second to load
+    from consumer.analyse import Analysis
+    from consumer.snapshot import Snapshot
 
 
 class Refused(UserError):
@@ -42,10 +51,10 @@ def summarise(
     Example:
       simcourier summarise results -o results-summary
     """
-    from consumer.analyse import analyse
     from consumer.collect import look
     from consumer.errors import Undeliverable
 
+    interruptible()
     folder = folder.resolve()
     output = (output or Path(f"{folder.name}-summary")).resolve()
     if output == folder or folder.is_relative_to(output):
@@ -58,15 +67,8 @@ def summarise(
         snapshot = look(folder, include, exclude)
     except Undeliverable as error:
         raise Refused(str(error)) from error
-    part = output.with_name(f".{output.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        made = analyse(snapshot, part, precision=precision, skip=skip)
-        if output.exists():
-            shutil.rmtree(output)
-        part.rename(output)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with _sentences(output):
+        made = _make(snapshot, output, precision=precision, skip=skip)
     if as_json:
         click.echo((output / "summary.json").read_text("utf-8"), nl=False)
         return
@@ -75,3 +77,35 @@ def summarise(
     for warning in made.key.warnings:
         click.echo(f"Note: {warning}")
     click.echo(f"The report is {output / 'report.html'}.")
+
+
+def _make(snapshot: Snapshot, output: Path, *, precision: float | None, skip: float) -> Analysis:
+    """The summary, in a folder that appears when it is complete."""
+    from consumer.analyse import analyse
+    from consumer.packing.meter import Meter
+
+    part = output.with_name(f".{output.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    size, meter = snapshot.files.size, Meter(sys.stderr)
+    try:
+        made = analyse(snapshot, part, precision=precision, skip=skip, progress=lambda done: meter(done, size))
+        if output.exists():
+            shutil.rmtree(output)
+        part.rename(output)
+    finally:
+        meter.clear()
+        shutil.rmtree(part, ignore_errors=True)
+    return made
+
+
+@contextmanager
+def _sentences(output: Path) -> Iterator[None]:
+    """What may go wrong, in one sentence."""
+    from backends.errors import TransientError
+
+    try:
+        yield
+    except TransientError as error:
+        raise Refused(f"{error.reason} Summarise again when nothing writes to the results any more.") from error
+    except OSError as error:
+        raise Refused(f"{error.filename or output}: {error.strerror or error}.") from error

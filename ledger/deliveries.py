@@ -294,7 +294,7 @@ class Deliveries:
 
     @unit_of_work
     def progress(self, claim: Claim, done: int, total: int) -> None:
-        """Write how far the present stage is, in bytes."""
+        """Write how far the present stage is: so many bytes of ``total``; 0: not known."""
         self._write(claim, done_bytes=done, total_bytes=total)
 
     @unit_of_work
@@ -325,21 +325,22 @@ class Deliveries:
         checkpoint: Mapping[str, Any],
         sent: int,
         *,
-        total: int | None = None,
+        far: tuple[int, int] | None = None,
         sha256: str | None = None,
     ) -> None:
         """Keep the plugin's checkpoint; more bytes than ever before are progress.
 
         Args:
-            total: the archive's bytes; None: it is still growing.
+            far: how far the stage is, as in `progress`; None: nobody knows more than what was sent.
             sha256: digest of the ``sent`` bytes, where the archive is still growing; None: where it is not.
         """
+        done, total = far or (sent, 0)
         self._write(
             claim,
             checkpoint=dict(checkpoint),
             sent_digest={"bytes": sent, "sha256": sha256} if sha256 else None,
-            done_bytes=sent,
-            total_bytes=total or 0,
+            done_bytes=done,
+            total_bytes=total,
             crashes=Case(When(sent_bytes__lt=sent, then=0), default=F("crashes"), output_field=IntegerField()),
             sent_bytes=Greatest(F("sent_bytes"), Value(sent)),
         )

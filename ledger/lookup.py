@@ -12,6 +12,7 @@ from django.db.models import Q
 from ledger.models import Delivery
 from ledger.states import ENDS, NoticeState, State
 from ledger.work import seconds, seconds_until, unit_of_work
+from messaging.amounts import how_far
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +40,9 @@ class Progress:
     total: int
     seconds: float
 
-    @property
-    def rate(self) -> float:
-        """Bytes per second."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At that rate; None: nobody can tell."""
-        return (self.total - self.done) / self.rate if self.total > self.done and self.rate else None
-
     def __str__(self) -> str:
-        """For a sentence: bytes, rate, time left."""
-        of = f" of {_amount(self.total)}" if self.total else ""
-        left = f", {self.seconds_left:.0f} s left" if self.seconds_left is not None else ""
-        return f", {_amount(self.done)}{of}, {_amount(self.rate)}/s{left}" if self.done else ""
-
-
-def _amount(size: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+        """Bytes, rate, time left; nothing before the first byte."""
+        return how_far(self.done, self.total, self.seconds) if self.done else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +102,7 @@ class DeliveryView:
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         sentences = {
             State.RECEIVED: f"It waits in the queue for a worker{queue}.",
-            State.WORKING: f"A worker ({self.worker}) has it in work: {self.stage}{self.progress or ''}.",
+            State.WORKING: f"A worker ({self.worker}) has it in work: {self._doing()}.",
             State.WAITING: f"It waits and is tried again in {round(self.next_in or 0)} s: {self.reason}",
             State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent.",
             State.FAILED: f"It failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
@@ -129,6 +110,10 @@ class DeliveryView:
             State.EXPIRED: "Its archive was removed after its keep days.",
         }
         return sentences[State(self.state)]
+
+    def _doing(self) -> str:
+        far = str(self.progress or "")
+        return f"{self.stage}, {far}" if far else self.stage
 
     def as_json(self) -> dict[str, Any]:
         """All of it, ready for JSON, with `sentence`."""

@@ -14,6 +14,7 @@ from messaging.cli import engine_of, settings_of
 from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.messages import Outcome, SimulationCompleted
+from messaging.screen import ScreenLine
 from producer.options import event_options, publish_arguments, speaking_of_options
 from producer.publisher import Producer, Published
 from producer.runs.record import Interrupted, Runs
@@ -76,12 +77,19 @@ def publish(
         _tell(published, engine)
     problem = f"{_stays(published)}: {published.reason}" if published.refused else ""
     if wait and published.state == "sent":
-        answer["delivery"] = end = wait_for_link(
-            settings.public_url,
-            published.event_id,
-            lambda line: click.echo(line, err=as_json),
-            digest=published.digest,
-        )
+        line = ScreenLine(sys.stderr)
+
+        def report(text: str) -> None:
+            line.clear()
+            click.echo(text, err=as_json)
+
+        try:
+            end = wait_for_link(
+                settings.public_url, published.event_id, report, digest=published.digest, show=line.show
+            )
+        finally:
+            line.clear()
+        answer["delivery"] = end
         problem = end["problem"]
         if end["link"] and not as_json:
             click.echo(end["link"])

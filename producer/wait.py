@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from messaging.amounts import how_far
+
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 # How long a site that has answered before may be away (a restart) until waiting ends.
@@ -27,6 +29,7 @@ def wait_for_link(
     report: Callable[[str], None],
     *,
     digest: str,
+    show: Callable[[str], None] = lambda _far: None,
     fetch: Fetch | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -38,6 +41,7 @@ def wait_for_link(
         event_id: as published.
         report: gets a line for each change.
         digest: of the event as published; a delivery of another event under this id is none of ours.
+        show: gets, at each look, how far the work is, if that can be told.
         fetch: status and body of a URL; raises OSError if there is no answer.
         sleep: waits so many seconds.
         clock: seconds that never go back.
@@ -62,6 +66,8 @@ def wait_for_link(
         if line != told:
             told, pause = line, FIRST_PAUSE_SECONDS
             report(line)
+        if far := _far(answer):
+            show(far)
         state = answer.get("state")
         if state == "DELIVERED" and answer.get("link"):
             return answer | {"problem": ""}
@@ -96,6 +102,14 @@ def _line(answer: dict[str, Any]) -> str:
     stage = f", {answer['stage']}" if answer.get("stage") else ""
     reason = f": {answer['reason']}" if answer.get("reason") else ""
     return f"{answer.get('state')}{stage}{reason}"
+
+
+def _far(answer: dict[str, Any]) -> str:
+    """Bytes, rate, time left; empty: nobody can tell."""
+    match answer.get("progress"):
+        case {"done": int(done), "total": int(total), "seconds": int(seconds) | float(seconds)} if done > 0:
+            return how_far(done, total, seconds)
+    return ""
 
 
 def _other_event(event_id: UUID) -> str:

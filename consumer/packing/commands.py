@@ -19,7 +19,8 @@ from consumer.errors import Undeliverable
 from consumer.packing.archive import ArchiveWriter, Written
 from consumer.packing.deflate import COMPRESSIONS, Compression
 from consumer.packing.manifest import add_manifest
-from consumer.packing.meter import Meter, amount
+from consumer.packing.meter import Meter
+from messaging.amounts import amount
 from messaging.cli import interruptible, settings_of
 from messaging.errors import UserError
 

@@ -11,6 +11,7 @@ from threading import Condition
 from typing import BinaryIO
 
 CHUNK = 1024 * 1024
+WAITING_SECONDS = 2.0
 
 
 class GrowingArchive:
@@ -23,6 +24,9 @@ class GrowingArchive:
         path: a new file, or one that begins with bytes of the same archive and is to be written anew.
         name, key: as in the contract.
     """
+
+    waiting: Callable[[], None] | None = None
+    """Called again and again, by whoever waits for bytes; may raise."""
 
     def __init__(self, path: Path, *, name: str, key: str) -> None:
         self.name = name
@@ -47,11 +51,9 @@ class GrowingArchive:
         Raises:
             what `fail` was given.
         """
-        with self._grew:
-            self._grew.wait_for(self._ended)
-            self._raise_failure()
-            assert self._sha256 is not None
-            return self._sha256
+        self._wait_for(self._ended)
+        assert self._sha256 is not None
+        return self._sha256
 
     @property
     def path(self) -> Path:
@@ -108,10 +110,18 @@ class GrowingArchive:
         Raises:
             what `fail` was given.
         """
-        with self._grew:
-            self._grew.wait_for(lambda: self._written > offset or self._ended())
-            self._raise_failure()
-            return max(0, self._written - offset)
+        self._wait_for(lambda: self._written > offset or self._ended())
+        return max(0, self.written - offset)
+
+    def _wait_for(self, condition: Callable[[], bool]) -> None:
+        while True:
+            with self._grew:
+                there = self._grew.wait_for(condition, WAITING_SECONDS)
+                self._raise_failure()
+            if there:
+                return
+            if self.waiting is not None:
+                self.waiting()
 
     def _ended(self) -> bool:
         return self._sha256 is not None or self._error is not None

@@ -146,4 +146,4 @@ def contents(files: Sequence[SourceFile]) -> Iterator[bytes]:
 
 def changed(file: SourceFile, how: str) -> TransientError:
     """What is raised where a file is not the one of the snapshot any more."""
-    return TransientError(f"The file {file.name} {how} while it was packed.", CHANGED_AGAIN_SECONDS)
+    return TransientError(f"The file {file.name} {how} while it was read.", CHANGED_AGAIN_SECONDS)

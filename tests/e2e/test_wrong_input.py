@@ -234,7 +234,7 @@ def test_a_file_that_changes_while_it_is_packed_arrives_as_it_is_in_the_end(one:
 
     def waits() -> bool:
         view = one.where(event_id)
-        return view is not None and view["state"] == "WAITING" and "while it was packed" in view["sentence"]
+        return view is not None and view["state"] == "WAITING" and "while it was read" in view["sentence"]
 
     wait_until(waits, "it is tried again later")
     one.simcourier("deliveries", "retry", event_id, check=False)  # it may try by itself at this moment

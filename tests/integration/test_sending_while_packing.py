@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from messaging.engine import Taken
 from messaging.messages import SimulationCompleted
 from messaging.settings import Settings
 from tests.support.events import event
+from tests.support.scratch import wait_until
 
 if TYPE_CHECKING:
     from consumer.results import ResultsWorker
@@ -218,3 +220,45 @@ def test_results_that_change_meanwhile_are_not_delivered(
     assert row(one).state == "WAITING"
     assert "noise.bin" in row(one).reason
     assert "packed" in row(one).reason
+
+
+def test_whoever_asks_meanwhile_is_told_how_much_is_packed_and_read(
+    worker: ResultsWorker, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from consumer import making
+    from consumer.analyse import analyse
+    from ledger.lookup import find
+
+    one = event(results)
+    told: list[str] = []
+
+    def read_half(snapshot: Any, folder: Path, *, progress: Callable[[int], None]) -> Any:
+        progress(SIZE // 2)
+        wait_until(lambda: "MB of" in find(str(one.id))[0].sentence(), "progress in the ledger")
+        told.append(find(str(one.id))[0].sentence())
+        return analyse(snapshot, folder, progress=progress)
+
+    monkeypatch.setattr(making, "analyse", read_half)
+    monkeypatch.setattr("consumer.packing.growing.WAITING_SECONDS", 0.05)
+    worker.handle(taken(one))
+
+    assert row(one).state == "DELIVERED"
+    assert re.fullmatch(r"A worker \(.+\) has it in work: storing, 2\.0 MB of 4\.0 MB, .+/s, \d+ s left\.", told[0])
+
+
+def test_too_little_room_for_the_archive_is_waited_for_and_the_reason_told(
+    worker: ResultsWorker, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = event(results)
+    with monkeypatch.context() as full:
+        full.setattr("consumer.packing.space.free_bytes", lambda _folder: 1_000_000)
+        worker.handle(taken(one))
+
+    waiting = row(one)
+    assert (waiting.state, waiting.attempts) == ("WAITING", 0)
+    assert waiting.reason == "The worker's disk has 1.0 MB left, and the archive may need 4.0 MB."
+    assert not list((tmp_path / "archives").rglob("*.*"))
+
+    again(worker, one)
+
+    assert row(one).state == "DELIVERED"

@@ -98,7 +98,7 @@ def test_whoever_waits_is_told_when_packing_failed(
     growing.write(CONTENT)
 
     assert waits(waiting)
-    growing.fail(TransientError("The file a.vec became longer while it was packed."))
+    growing.fail(TransientError("The file a.vec became longer while it was read."))
 
     with pytest.raises(TransientError, match=r"a\.vec became longer"):
         waiting.result(30)

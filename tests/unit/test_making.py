@@ -116,7 +116,7 @@ def test_a_file_that_changes_meanwhile_fails_the_whole_and_leaves_nothing(result
         with (results / "sub" / "noise.bin").open("ab") as stream:
             stream.write(b"more")
 
-    with pytest.raises(TransientError, match="while it was packed"):
+    with pytest.raises(TransientError, match="while it was read"):
         made(results, tmp_path / "work", change)
 
     assert not list((tmp_path / "work").glob("*.zip"))

@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from consumer.packing.meter import Meter, amount, duration
+from consumer.packing.meter import Meter
+from messaging.amounts import amount, duration
 
 
 class Screen(io.StringIO):
@@ -52,7 +53,7 @@ def test_nothing_is_told_where_there_is_no_terminal() -> None:
 def test_more_than_was_expected_does_not_confuse_it() -> None:
     screen = Screen(terminal=True)
     clock = count(0, 2)
-    Meter(screen, lambda: next(clock))(10_000, 0)
+    Meter(screen, lambda: next(clock))(10_000, 9_000)
 
     assert screen.getvalue().endswith("10 kB of 10 kB, 5.0 kB/s")
 

@@ -102,7 +102,7 @@ def test_a_folder_swapped_for_a_link_between_look_and_open_gives_nothing(results
 
     swap(results / part, results)
 
-    with pytest.raises(TransientError, match=r"(became a link|vanished) while it was packed"):
+    with pytest.raises(TransientError, match=r"(became a link|vanished) while it was read"):
         content(snapshot.files[0])
 
 

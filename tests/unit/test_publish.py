@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -464,7 +464,9 @@ class Site:
         return status, document if isinstance(document, bytes) else json.dumps(document).encode()
 
 
-def follow(site: Site, clock: Clock | None = None) -> tuple[dict[str, Any], list[str]]:
+def follow(
+    site: Site, clock: Clock | None = None, show: Callable[[str], None] = lambda _far: None
+) -> tuple[dict[str, Any], list[str]]:
     lines: list[str] = []
     clock = clock or Clock()
 
@@ -472,7 +474,9 @@ def follow(site: Site, clock: Clock | None = None) -> tuple[dict[str, Any], list
         clock.now += seconds
 
     event_id = uuid.UUID(int=7)
-    answer = wait_for_link("http://site/", event_id, lines.append, digest="d", fetch=site, sleep=sleep, clock=clock)
+    answer = wait_for_link(
+        "http://site/", event_id, lines.append, digest="d", show=show, fetch=site, sleep=sleep, clock=clock
+    )
     assert set(site.asked) == {f"http://site/api/deliveries/{event_id}"}
     return answer, lines
 
@@ -500,6 +504,20 @@ def test_waiting_tells_each_change_once_and_ends_with_the_link() -> None:
         "WORKING, storing",
         "DELIVERED",
     ]
+
+
+def test_whoever_waits_is_shown_how_far_it_is() -> None:
+    def working(done: int) -> tuple[int, dict[str, Any]]:
+        progress = {"done": done, "total": 4_000_000, "seconds": 2.5}
+        return 200, {"state": "WORKING", "stage": "storing", "reason": "", "link": None, "progress": progress}
+
+    shown: list[str] = []
+    delivered = {"state": "DELIVERED", "stage": "", "reason": "", "link": "http://cloud/x", "progress": None}
+
+    _, lines = follow(Site(working(0), working(1_000_000), (200, delivered)), show=shown.append)
+
+    assert shown == ["1.0 MB of 4.0 MB, 400 kB/s, 8 s left"]
+    assert lines == ["WORKING, storing", "DELIVERED"]
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED"])

@@ -1,0 +1,45 @@
+"""Amounts for people: bytes, times, and how far something is."""
+
+from __future__ import annotations
+
+STEP = 1000
+
+
+def amount(size: float) -> str:
+    """Bytes for people.
+
+    >>> amount(999), amount(1_234_567), amount(56_789_000_000)
+    ('999 bytes', '1.2 MB', '57 GB')
+    """
+    if size < STEP:
+        return f"{size:.0f} bytes"
+    for unit in ("kB", "MB", "GB", "TB"):
+        size /= STEP
+        if size < STEP - 0.5 or unit == "TB":
+            break
+    return f"{size:.1f} {unit}" if size < 9.95 else f"{size:.0f} {unit}"  # noqa: PLR2004 - two digits at least
+
+
+def duration(seconds: float) -> str:
+    """Time for people.
+
+    >>> duration(0.3), duration(75), duration(7260)
+    ('1 s', '1 min 15 s', '2 h 1 min')
+    """
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def how_far(done: float, total: float, seconds: float) -> str:
+    """Bytes, rate and time left, after so many seconds; a total of 0 is not known.
+
+    >>> how_far(2_000_000, 8_000_000, 4), how_far(2_000_000, 0, 4)
+    ('2.0 MB of 8.0 MB, 500 kB/s, 12 s left', '2.0 MB, 500 kB/s')
+    """
+    rate = done / seconds if seconds > 0 else 0.0
+    of = f" of {amount(max(total, done))}" if total else ""
+    left = f", {duration((total - done) / rate)} left" if rate and total > done else ""
+    return f"{amount(done)}{of}, {amount(rate)}/s{left}"

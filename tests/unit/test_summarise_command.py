@@ -1,0 +1,69 @@
+"""``simcourier summarise`` on the command line: progress, and what goes wrong in one sentence."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from consumer import collect
+from consumer.snapshot import Snapshot
+from simcourier.cli import main
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for name in ("a.sca", "b.sca"):
+        (folder / name).write_text("version 3\nrun r\nscalar net.queue length:mean 1.25\n")
+    return folder
+
+
+def refused(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(main, ["summarise", *map(str, arguments)], prog_name="simcourier")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_terminal_shows_how_far_it_is(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr("consumer.packing.meter.AFTER_SECONDS", 0)
+    monkeypatch.setattr("consumer.packing.meter.EVERY_SECONDS", 0)
+
+    main(["summarise", str(results), "-o", str(tmp_path / "summary")], standalone_mode=False)
+
+    size = (results / "a.sca").stat().st_size
+    lines = screen.getvalue().split("\r\x1b[K")
+    assert any(line.startswith(f"{size} bytes of {2 * size} bytes, ") and line.endswith(" left") for line in lines)
+    assert lines[-2].startswith(f"{2 * size} bytes of {2 * size} bytes, ")
+    assert lines[-1] == ""
+
+
+def test_results_that_change_meanwhile_are_told(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = collect.look
+
+    def then_vanishing(*arguments: object) -> Snapshot:
+        snapshot = look(*arguments)  # type: ignore[arg-type]
+        (results / "b.sca").unlink()
+        return snapshot
+
+    monkeypatch.setattr(collect, "look", then_vanishing)
+
+    told = refused(results, "-o", tmp_path / "summary")
+
+    assert told.startswith("Error: The file b.sca vanished while it was read. Summarise again when")
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(results: Path) -> None:
+    assert refused(results, "-o", "/proc/summary") == "Error: /proc/.summary.part: No such file or directory.\n"
