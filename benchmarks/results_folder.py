@@ -1,10 +1,10 @@
 """A results folder of about 1.1 GB like those of OMNeT++: the same bytes for the same seed.
 
 Large vector files (a few kinds of vectors, written in blocks as the simulator does), their index, thousands of small
-scalar files, and 9 % that cannot be compressed (recordings that are packed already). The text repeats itself only at
-distances of tens of megabytes, where deflate, with its window of 32 KiB, sees nothing of it.
+scalar files, and 9 % that cannot be compressed (recordings that are packed already). Every file is a whole one that
+parsers read without a warning. The vector files are stretches of one simulation that begin at different times.
 
-    python benchmarks/results_folder.py FOLDER [--share 1.0]
+    python benchmarks/results_folder.py FOLDER [--share 1.0] [--scalars 8000]
 """
 
 from __future__ import annotations
@@ -18,37 +18,56 @@ MB = 1_000_000
 VECTORS = 420  # recorded in turn, so many lines of each at a time
 BLOCK_LINES = 150
 KINDS = ("queue", "counter", "queue", "delay", "counter", "position", "queue", "state")
-TEXT_BYTES = 48 * MB
 SCALARS = 8000
+COLUMNS = {"queue": "queueLength", "counter": "received", "delay": "delay", "position": "position", "state": "state"}
 
 
-def make(folder: Path, *, seed: int = 6, share: float = 1.0) -> int:
-    """Fill a new folder; ``share`` of the 1.1 GB. The number of bytes."""
+def make(folder: Path, *, seed: int = 6, share: float = 1.0, scalars: int = SCALARS) -> int:
+    """Fill a new folder; ``share`` of the 1.1 GB, with so many small files in it. The number of bytes."""
     chance = random.Random(seed)
     folder.mkdir(parents=True)
-    text = vectors(chance, TEXT_BYTES)
-    index = vector_index(chance, 8 * MB)
+    size = int(140 * MB * share)
+    text = vectors(chance, size * 5 // 4)
+    index = vector_index(chance, int(12 * MB * share))
     for number in range(6):
-        repeat(folder / f"General-{number}.vec", text, number * 7 * MB, int(140 * MB * share))
-        repeat(folder / f"General-{number}.vci", index, number * MB, int(9 * MB * share))
-    for number in range(int(SCALARS * share)):
+        stretch(folder / f"General-{number}.vec", vector_header(number), text, number * size // 20, size)
+        first = f"file {size} 1763892000".ljust(63).encode() + b"\n"
+        stretch(folder / f"General-{number}.vci", first + vector_header(number), index, 0, int(9 * MB * share))
+    for number in range(int(scalars * share)):
         small = folder / f"replications-{number // 500:02}" / f"General-numHosts={number % 40},rho=0.{number}-#0.sca"
         small.parent.mkdir(exist_ok=True)
-        small.write_bytes(b"".join(scalars(chance, number)))
+        small.write_bytes(b"".join(scalar_file(chance, number)))
     (folder / "recording.pcap.gz").write_bytes(chance.randbytes(int(60 * MB * share)))
     for number in range(int(40 * share)):
         (folder / f"frame-{number:03}.png").write_bytes(chance.randbytes(MB))
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def repeat(path: Path, text: bytes, start: int, size: int) -> None:
-    """``size`` bytes of ``text``, from ``start`` on, again and again."""
+def stretch(path: Path, header: bytes, text: bytes, start: int, size: int) -> None:
+    """About ``size`` bytes: ``header``, and the lines of ``text`` that follow ``start``."""
+    start = text.index(b"\n", start) + 1
+    end = text.index(b"\n", start + size - len(header)) + 1
     with path.open("wb") as stream:
-        while size:
-            piece = text[start : start + size]
-            stream.write(piece)
-            size -= len(piece)
-            start = 0
+        stream.write(header)
+        stream.write(memoryview(text)[start:end])
+
+
+def vector_header(number: int) -> bytes:
+    """Who ran what, and the vectors."""
+    head = (
+        f"version 3\nrun General-{number}-20261123-10:00:00-{3000 + number}\nattr configname General\n"
+        f"attr network Network\nattr repetition {number}\nattr seedset {number}\nitervar numHosts 40\n"
+        "config sim-time-limit 1000s\n\n"
+    )
+    lines = [head]
+    for vector in range(VECTORS):
+        name = COLUMNS[KINDS[vector % len(KINDS)]]
+        lines.append(
+            f"vector {vector} Network.host[{vector // len(KINDS)}].part[{vector % len(KINDS)}] {name}:vector ETV\n"
+        )
+        if name in {"queueLength", "state"}:
+            lines.append("attr interpolationmode sample-hold\n")
+    return "".join(lines).encode()
 
 
 def vectors(chance: random.Random, size: int) -> bytes:
@@ -57,11 +76,12 @@ def vectors(chance: random.Random, size: int) -> bytes:
     As in a simulation, the blocks of all vectors cover the same stretch of simulated time, one after the other.
     """
     now, event, counts, made = 0.0, 0, [0] * VECTORS, 0
+    ends = [(0.0, 0)] * VECTORS
     blocks: list[bytes] = []
     while made < size:
         vector = chance.randrange(VECTORS)
         kind = KINDS[vector % len(KINDS)]
-        time, number = now, event
+        time, number = max(ends[vector], (now, event))
         lines: list[str] = []
         for _ in range(BLOCK_LINES):
             number += chance.randrange(1, 40)
@@ -79,12 +99,13 @@ def vectors(chance: random.Random, size: int) -> bytes:
             elif kind == "position":
                 value = f"{chance.gauss(400, 120):.10g}"
             lines.append(f"{vector}\t{number}\t{time:.12f}\t{value}\n")
+        ends[vector] = time, number
         now += chance.expovariate(20)
         event += chance.randrange(1, 40)
         block = "".join(lines).encode()
         blocks.append(block)
         made += len(block)
-    return b"".join(blocks)[:size]
+    return b"".join(blocks)
 
 
 def vector_index(chance: random.Random, size: int) -> bytes:
@@ -102,10 +123,10 @@ def vector_index(chance: random.Random, size: int) -> bytes:
         offset += length
         lines.append(line)
         made += len(line)
-    return b"".join(lines)[:size]
+    return b"".join(lines)
 
 
-def scalars(chance: random.Random, number: int) -> Iterator[bytes]:
+def scalar_file(chance: random.Random, number: int) -> Iterator[bytes]:
     """A small file: who ran what, and some tens of scalars with their attributes."""
     yield (
         f"version 3\nrun General-{number}-20261123-10:00:00-{4000 + number}\nattr configname General\n"
@@ -126,8 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--share", type=float, default=1.0, help="of the 1.1 GB")
+    parser.add_argument("--scalars", type=int, default=SCALARS, help="small files in the 1.1 GB")
     arguments = parser.parse_args()
-    print(make(arguments.folder, share=arguments.share))
+    print(make(arguments.folder, share=arguments.share, scalars=arguments.scalars))
 
 
 if __name__ == "__main__":
