@@ -22,6 +22,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -30,6 +31,7 @@ from pydantic import (
 
 CONTENT_TYPE = "application/cloudevents+json"
 LOG_TAIL_CHARACTERS = 4000
+LONGEST_NAME = 60  # of a field, in a sentence
 
 # Identifiers, titles and addresses end up in mail headers, database columns and file names, none of which can hold
 # everything that Unicode calls a line break or a control character.
@@ -47,6 +49,17 @@ def _scalar(value: object) -> object:
     if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise ValueError("a text, a finite number, true, false or null is expected")
+
+
+def _at_most(count: int) -> BeforeValidator:
+    """Refuse more entries before each is looked at: a million wrong ones would be a million errors."""
+
+    def check(value: object) -> object:
+        if isinstance(value, dict) and len(value) > count:
+            raise ValueError(f"at most {count} entries are expected")
+        return value
+
+    return BeforeValidator(check)
 
 
 Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_ONE_LINE)]
@@ -83,15 +96,15 @@ class Results(_Part):
     """Where the results lie: a ``file:`` or fsspec URL of a folder, without a password, and which files are meant."""
 
     location: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_LOCATION)]
-    include: tuple[Pattern, ...] = Field(default=(), max_length=100)
-    exclude: tuple[Pattern, ...] = Field(default=(), max_length=100)
+    include: Annotated[tuple[Pattern, ...], FailFast()] = Field(default=(), max_length=100)
+    exclude: Annotated[tuple[Pattern, ...], FailFast()] = Field(default=(), max_length=100)
 
 
 class Campaign(_Part):
     """The parameter study that a run belongs to."""
 
     id: Identifier
-    parameters: dict[Identifier, Scalar] = Field(default_factory=dict, max_length=200)
+    parameters: Annotated[dict[Identifier, Scalar], _at_most(200)] = Field(default_factory=dict, max_length=200)
     runs: int | None = Field(default=None, ge=1, description="Number of runs of the whole study, where known.")
 
 
@@ -101,7 +114,7 @@ class Completed(_Part):
     simulation_id: Identifier
     title: OneLine = ""
     simulator: OneLine = ""
-    configuration: dict[Identifier, Scalar] = Field(default_factory=dict, max_length=200)
+    configuration: Annotated[dict[Identifier, Scalar], _at_most(200)] = Field(default_factory=dict, max_length=200)
     outcome: Outcome = Outcome.SUCCEEDED
     exit_code: int | None = None
     started: AwareDatetime | None = None
@@ -110,10 +123,10 @@ class Completed(_Part):
     log_tail: Annotated[str, StringConstraints(max_length=LOG_TAIL_CHARACTERS)] = ""
     results: Results
     backend: Identifier
-    fallback_backends: tuple[Identifier, ...] = Field(default=(), max_length=10)
-    recipients: tuple[Recipient, ...] = Field(min_length=1, max_length=100)
+    fallback_backends: Annotated[tuple[Identifier, ...], FailFast()] = Field(default=(), max_length=10)
+    recipients: Annotated[tuple[Recipient, ...], FailFast()] = Field(min_length=1, max_length=100)
     campaign: Campaign | None = None
-    labels: dict[Identifier, OneLine] = Field(default_factory=dict, max_length=50)
+    labels: Annotated[dict[Identifier, OneLine], _at_most(50)] = Field(default_factory=dict, max_length=50)
 
     @property
     def lane(self) -> Lane:
@@ -137,8 +150,8 @@ class LinkReady(_Part):
     archive: str
     size: int = Field(ge=0, description="Bytes.")
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    statistics: tuple[Statistic, ...] = ()
-    warnings: tuple[str, ...] = ()
+    statistics: Annotated[tuple[Statistic, ...], FailFast()] = ()
+    warnings: Annotated[tuple[str, ...], FailFast()] = ()
 
 
 class Failed(_Part):
@@ -279,10 +292,16 @@ def is_recipient(text: str) -> bool:
 def describe(error: ValidationError) -> str:
     """The first thing that is wrong, as one sentence that names the field; never the value of it."""
     first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the message"
+    field = ".".join(_shown(str(part)) for part in first["loc"]) or "the message"
     expected = _EXPECTED.get(first.get("ctx", {}).get("pattern", ""), first["msg"].removeprefix("Value error, "))
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{field}: {expected}.{more}"
+
+
+def _shown(name: str) -> str:
+    """A name for a sentence: whoever wrote the message chose it, as long and with what characters he liked."""
+    plain = "".join(character if character.isprintable() else "\ufffd" for character in name[: LONGEST_NAME + 1])
+    return plain if len(plain) <= LONGEST_NAME else f"{plain[:LONGEST_NAME]}..."
 
 
 def digest(body: bytes) -> str:

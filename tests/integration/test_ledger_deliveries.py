@@ -185,6 +185,28 @@ def test_finishing_writes_link_state_and_one_notification_per_recipient(deliveri
     assert first.routing_key == "link.ready"
 
 
+def test_a_delivery_is_not_delivered_if_its_mails_cannot_be_owed(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would have ended without anybody being told, for ever."""
+    from ledger.models import Notification
+
+    one = event()
+    held = claimed(deliveries, one)
+
+    def away(*_: object, **__: object) -> None:
+        raise RuntimeError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Notification.objects, "bulk_create", away)
+        with pytest.raises(RuntimeError):
+            finish(deliveries, held)
+
+    assert (row(one).state, row(one).link) == ("WORKING", "")
+    finish(deliveries, held)
+    assert Notification.objects.filter(delivery_id=one.id).count() == 1
+
+
 def test_waiting_ends_when_its_time_has_come(deliveries: Deliveries) -> None:
     from ledger.api import Held
 

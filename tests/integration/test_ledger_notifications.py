@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,28 @@ def test_each_recipient_is_claimed_once(deliveries: Deliveries, notices: Notices
     for notice in (first, second):
         notices.sent(notice)
     assert notices.seconds_to_next(one.id) is None
+
+
+def test_of_many_senders_at_once_one_gets_the_mail(deliveries: Deliveries, notices: Notices) -> None:
+    from django.db import connections
+
+    one = delivered(deliveries)
+    got: list[Any] = []
+    start = threading.Barrier(8)
+
+    def try_it() -> None:
+        start.wait()
+        got.append(notices.claim_next(one.id))
+        connections.close_all()
+
+    threads = [threading.Thread(target=try_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(got) == 8
+    assert sum(notice is not None for notice in got) == 1
 
 
 def test_the_date_that_the_mail_states_is_counted_from_the_claim(deliveries: Deliveries, notices: Notices) -> None:

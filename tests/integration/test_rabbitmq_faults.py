@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pika
 import pytest
 
 from messaging.connect import connect
@@ -152,6 +153,22 @@ def test_a_channel_closed_under_work_loses_nothing(rabbit_node: RabbitNode, engi
             assert consumer.take(0.3) is None
     finally:
         _set(rabbit_node, **defaults)
+
+    assert (again.message_id, again.redelivered) == ("m", True)
+
+
+def test_a_message_that_cannot_be_copied_to_the_ladder_comes_again(
+    url: str, engine: Engine, topology: Topology, queue: str
+) -> None:
+    with engine.consumer([queue]) as consumer:
+        consumer.publish(outgoing("m"))
+        taken = take(consumer)
+        with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+            connection.channel().queue_delete(topology.wait_queue(queue, topology.rung(1.0)))
+        with pytest.raises(Lost):
+            consumer.wait(taken, 1.0)
+        again = take(consumer)
+        consumer.ack(again)
 
     assert (again.message_id, again.redelivered) == ("m", True)
 

@@ -89,15 +89,20 @@ def test_a_ledger_that_goes_away_under_a_delivery_is_no_crash_of_the_worker(
 def test_a_lease_is_renewed_while_the_work_goes_on(
     worker: ResultsWorker, deliveries: Deliveries, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from ledger.api import Held
+
     slow = deliveries.finish
+    another: list[Any] = []
 
     def finish(*arguments: Any, **more: Any) -> None:
         time.sleep(2.5 * deliveries.lease)  # a step that takes longer than the lease
+        another.append(deliveries.claim(sent, sent.to_bytes(), None))
         slow(*arguments, **more)
 
     monkeypatch.setattr(deliveries, "finish", finish)
     worker.handle(taken(sent))
 
+    assert [type(answer) for answer in another] == [Held]
     assert row(sent).state == "DELIVERED"
 
 
@@ -191,3 +196,77 @@ def test_a_retry_sends_again_what_is_gone_at_the_service(
 
     assert row(sent).state == "DELIVERED"
     assert any(row(sent).stored["key"] in space.files for space in Memory.spaces.values())
+
+
+def test_a_worker_that_cannot_renew_its_lease_stops_by_itself(
+    worker: ResultsWorker, deliveries: Deliveries, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anybody has taken over: the ledger, which does not answer, could not tell."""
+    from backends.memory import Memory
+    from consumer.loop import Later
+    from ledger.api import LedgerUnavailable
+
+    def away(*_: object) -> bool:
+        raise LedgerUnavailable("The ledger cannot be reached (gone).")
+
+    stored = Memory.store
+
+    def slow(self: Memory, archive: Any, progress: Any) -> Any:
+        time.sleep(1.5 * deliveries.lease)
+        return stored(self, archive, progress)
+
+    linked: list[str] = []
+    monkeypatch.setattr(deliveries, "renew", away)
+    monkeypatch.setattr(deliveries, "ensure", lambda _: None)
+    monkeypatch.setattr(Memory, "store", slow)
+    monkeypatch.setattr(Memory, "link", lambda *_: linked.append("linked"))
+
+    assert isinstance(worker.handle(taken(sent)).settle, Later)
+    assert (linked, row(sent).state) == ([], "WORKING")
+
+
+def test_a_plugin_learns_before_it_commits_that_another_worker_has_taken_over(
+    worker: ResultsWorker, deliveries: Deliveries, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backends.errors import Superseded
+    from backends.memory import Memory
+    from ledger.api import Claim
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    learnt: list[str] = []
+
+    def store(_: Memory, archive: Any, progress: Any) -> Any:
+        del archive
+        Delivery.objects.filter(id=sent.id).update(lease_until=from_now(-1))
+        assert isinstance(deliveries.claim(sent, sent.to_bytes(), None), Claim)
+        try:
+            progress.ensure()
+        except Superseded as error:
+            learnt.append(str(error))
+            raise
+
+    monkeypatch.setattr(Memory, "store", store)
+    worker.handle(taken(sent))
+
+    assert learnt == ["another worker has taken over"]
+    assert row(sent).state == "WORKING"
+
+
+def test_a_delivery_that_has_killed_five_workers_in_a_row_has_failed(
+    worker: ResultsWorker, deliveries: Deliveries, sent: SimulationCompleted
+) -> None:
+    from consumer.loop import Ack
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    for _ in range(5):
+        deliveries.claim(sent, sent.to_bytes(), None)
+        Delivery.objects.filter(id=sent.id).update(lease_until=from_now(-1))
+
+    result = worker.handle(taken(sent))
+
+    assert isinstance(result.settle, Ack)
+    assert [message.routing_key for message in result.publish] == ["delivery.failed"]
+    assert row(sent).state == "FAILED"
+    assert row(sent).reason.startswith("5 workers in a row ended unexpectedly")

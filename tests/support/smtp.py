@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,11 +19,15 @@ class Mailbox:
         accepted: recipient and message, in order.
         answer_rcpt: the reply to RCPT for a recipient; empty: accept.
         answer_data: the reply to DATA; empty: accept.
+        blocking_data: the same, in a thread of its own, where it may ask a database.
+        lost_after_data: the mail is accepted, and the connection lost before the client hears of it.
     """
 
     accepted: list[tuple[str, bytes]] = field(default_factory=list)
     answer_rcpt: Callable[[str], str] = lambda _: ""
     answer_data: Callable[[], str] = lambda: ""
+    blocking_data: Callable[[], str] = lambda: ""
+    lost_after_data: bool = False
     answer_quit: str = ""
     port: int = 0
 
@@ -39,11 +44,13 @@ class Mailbox:
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        del server, session
-        answer = self.answer_data()
+        del session
+        answer = self.answer_data() or await asyncio.to_thread(self.blocking_data)
         if answer:
             return answer
         self.accepted.extend((recipient, envelope.content) for recipient in envelope.rcpt_tos)
+        if self.lost_after_data:
+            server.transport.abort()
         return "250 OK"
 
     @property

@@ -9,7 +9,7 @@ import pytest
 
 from consumer.loop import Ack, Later, Loop, Result
 from consumer.stop import Stop
-from messaging.engine import BrokerUnavailable, Consumer, Engine, Outgoing, Publisher, QueueDepth, Taken
+from messaging.engine import BrokerUnavailable, Consumer, Engine, Outgoing, Publisher, QueueDepth, Refused, Taken
 from messaging.topology import Topology
 from tests.support.scratch import wait_until
 
@@ -21,9 +21,10 @@ class Broker(Engine, Consumer):
 
     topology = Topology()
 
-    def __init__(self, messages: int, *, publish_fails: bool = False) -> None:
+    def __init__(self, messages: int, *, publish_fails: bool = False, refuses: bool = False) -> None:
         self.left = messages
         self.publish_fails = publish_fails
+        self.refuses = refuses
         self.done: list[str] = []
         self.holding = 0
         self.most = 0
@@ -65,6 +66,8 @@ class Broker(Engine, Consumer):
     def publish(self, message: Outgoing) -> None:
         if self.publish_fails:
             raise BrokerUnavailable("away")
+        if self.refuses:
+            raise Refused("a queue is full")
         self.done.append(f"publish {message.message_id}")
 
     def _settled(self, how: str) -> None:
@@ -117,6 +120,14 @@ def test_what_is_to_be_told_is_published_before_the_message_is_acknowledged() ->
     run(broker, lambda _: Result(Ack(), publish=[TOLD]), until=lambda: len(broker.done) == 2)
 
     assert broker.done == ["publish told", "ack m0", "close"]
+
+
+def test_a_message_whose_outcome_the_broker_refuses_comes_back() -> None:
+    broker = Broker(1, refuses=True)
+
+    run(broker, lambda _: Result(Ack(), publish=[TOLD]), until=lambda: bool(broker.done))
+
+    assert broker.done == ["wait m0", "close"]
 
 
 def test_a_stop_ends_the_loop_although_a_result_cannot_be_published() -> None:

@@ -254,6 +254,36 @@ def test_a_refusal_names_the_field_and_never_shows_the_value(field: str, value: 
     assert SECRET not in text
 
 
+@pytest.mark.parametrize("name", ["k" * 900_000, "a\n\x00b: \u2028", "\u202e\n" * 70], ids=["long", "lines", "odd"])
+def test_a_refusal_shows_the_name_of_a_field_that_somebody_chose_short_and_on_one_line(name: str) -> None:
+    """It travels in a header, which has a limit, and into a column that does not hold everything."""
+    text = refusal(event(configuration={name: 1}))
+
+    assert text.startswith("data.configuration.")
+    assert len(text) < 200
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("recipients", [1] * 100_000),
+        ("fallback_backends", [1] * 100_000),
+        ("configuration", {str(number): [] for number in range(50_000)}),
+        ("labels", {str(number): 1 for number in range(50_000)}),
+        ("results", {"location": "file:///r", "include": [1] * 100_000}),
+        ("campaign", {"id": "study", "parameters": {str(number): [] for number in range(50_000)}}),
+    ],
+    ids=["recipients", "fallbacks", "configuration", "labels", "patterns", "parameters"],
+)
+def test_a_hundred_thousand_wrong_entries_are_not_a_hundred_thousand_errors(field: str, value: object) -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        parse(event(**{field: value}))
+
+    assert isinstance(caught.value.__cause__, ValidationError)
+    assert caught.value.__cause__.error_count() <= 2  # and that there are too many
+
+
 def test_a_refusal_says_how_many_more_fields_are_wrong() -> None:
     with pytest.raises(ValidationError) as caught:
         Completed.model_validate(
