@@ -32,6 +32,7 @@ log = structlog.get_logger()
 LEDGER_AWAY_SECONDS = 5.0
 SHORTEST_WAIT = 0.5
 MOST_UNCERTAIN = 4
+GIVEN_UP = "Each time it had been given to the mail server, that or the email sender was lost before the answer."
 
 
 class EmailSender:
@@ -80,6 +81,10 @@ class EmailSender:
 
     def _send(self, notice: Notice) -> None:
         facts = {"notification_id": str(notice.id), "kind": str(notice.kind)}
+        if notice.uncertain > MOST_UNCERTAIN:
+            self._notices.fail(notice, GIVEN_UP)
+            log.error("mail.given_up", **facts, error=GIVEN_UP)
+            return
         try:
             mail = self._renderer.render(notice, self._clock())
         except (ValueError, MessageError) as error:
@@ -97,7 +102,7 @@ class EmailSender:
         except (OSError, smtplib.SMTPException) as error:  # lost after DATA: whoever claims it next counts that
             log.error("mail.uncertain", **facts, error=str(error) or type(error).__name__)
             if notice.uncertain >= MOST_UNCERTAIN:
-                self._notices.fail(notice, "The mail server was lost each time it had been given the mail.")
+                self._notices.fail(notice, GIVEN_UP)
         except MailRefused as error:
             self._notices.fail(notice, str(error))
             log.error("mail.refused", **facts, error=str(error))

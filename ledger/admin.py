@@ -220,6 +220,21 @@ class DeliveryAdmin(ReadOnlyAdmin):
         self.run(request, chosen, move, done="will be mailed again after a worker's next sweep.", note="Mailed again.")
 
 
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    """Mails, those to operators among them."""
+
+    list_display = ["recipient", "kind", "delivery", "about", "state", "reason", "uncertain", "created_at", "sent_at"]
+    list_filter = ["state", "kind", ("uncertain", admin.AllValuesFieldListFilter)]
+    list_select_related = ["delivery"]
+    search_fields = ["recipient", "reason", "about"]
+    date_hierarchy = "created_at"
+    fields = [
+        "recipient", "kind", "delivery", "about", "text", "state", "reason", "attempts", "due_at", "uncertain",
+        "data_started", "lease_until", "keep_until", "created_at", "sent_at",
+    ]  # fmt: skip
+
+
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
     """Messages that were set aside."""

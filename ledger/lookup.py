@@ -7,9 +7,9 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 
-from ledger.models import Delivery
+from ledger.models import Delivery, Notification
 from ledger.states import ENDS, NoticeState, State
 from ledger.work import seconds, seconds_until, unit_of_work
 from messaging.amounts import how_far
@@ -17,14 +17,35 @@ from messaging.amounts import how_far
 
 @dataclass(frozen=True, slots=True)
 class NoticeView:
-    """A mail that is owed or was sent."""
+    """A mail that is owed or was sent.
+
+    Args:
+        reason: why it has not gone out yet, or never will.
+        failed_tries: how often the mail server did not take it.
+        next_in: seconds until it is tried again; None: it is not, or is being sent.
+        uncertain: how often it was sent again without knowing whether it had arrived.
+    """
 
     recipient: str
     kind: str
     state: str
     reason: str
+    failed_tries: int
+    next_in: float | None
     sent_at: datetime | None
     uncertain: int
+
+    def __str__(self) -> str:
+        """For a line: what became of it."""
+        told = f"{self.recipient}, {self.kind}: {self.state}"
+        if self.sent_at:
+            told += f" ({self.sent_at:%Y-%m-%d %H:%M:%S} UTC)"
+        if self.failed_tries and self.next_in is not None:
+            told += f", tried again in {self.next_in:.0f} s"
+        if self.uncertain:
+            times = "once" if self.uncertain == 1 else f"{self.uncertain} times"
+            told += f", sent again {times} without knowing whether it had arrived"
+        return f"{told}: {self.reason}" if self.reason else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +160,8 @@ def recent(*, state: str | None = None, limit: int = 50) -> list[DeliveryView]:
 
 def _rows() -> Any:
     left = {"wait_left": seconds_until("waiting_until"), "stage_left": seconds_until("stage_since")}
-    return Delivery.objects.annotate(**left).prefetch_related("notifications")
+    notices = Notification.objects.annotate(due_left=seconds_until("due_at"))
+    return Delivery.objects.annotate(**left).prefetch_related(Prefetch("notifications", queryset=notices))
 
 
 def _progress(row: Any) -> Progress | None:
@@ -189,6 +211,8 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
                 kind=notice.kind,
                 state=notice.state,
                 reason=notice.reason,
+                failed_tries=notice.attempts,
+                next_in=seconds(notice.due_left) if notice.state == NoticeState.PENDING else None,
                 sent_at=notice.sent_at,
                 uncertain=notice.uncertain,
             )

@@ -111,7 +111,7 @@ class SmtpTransport(Transport):
         return f"SmtpTransport({self._security}://{self._host}:{self._port})"
 
     def send(self, notification_id: UUID, mail: EmailMessage, data_starts: Callable[[], None]) -> None:
-        """Send it. An answer of 4xx, or none before DATA, is transient; 5xx is a refusal of this mail.
+        """Send it. An answer of 4xx, or none before DATA, is transient; 5xx refuses this mail, but for one to our name.
 
         Raises:
             MailTransient, MailRefused: as the contract says.
@@ -171,7 +171,10 @@ class SmtpTransport(Transport):
     def _envelope(self, server: smtplib.SMTP, sender: str, recipient: str) -> None:
         try:
             server.ehlo_or_helo_if_needed()
-            _expect(*server.mail(sender), "the sender")
+            try:
+                _expect(*server.mail(sender), f"{sender} as the sender")
+            except MailRefused as error:  # no fault of the recipient's: an operator can mend it
+                raise MailTransient(str(error)) from error
             _expect(*server.rcpt(recipient), "the recipient")
         except (OSError, smtplib.SMTPException) as error:
             raise MailTransient(f"The mail server {self._host} was lost ({_short(error)}).") from error

@@ -244,6 +244,4 @@ def _describe(view: DeliveryView) -> None:
     for warning in view.warnings:
         click.echo(f"  {'Left out:':<13} {warning}")
     for notice in view.notices:
-        told = f" ({moment(notice.sent_at)})" if notice.sent_at else ""
-        why = f": {notice.reason}" if notice.reason else ""
-        click.echo(f"  {'Mail:':<13} {notice.recipient}, {notice.kind}: {notice.state}{told}{why}")
+        click.echo(f"  {'Mail:':<13} {printable(str(notice))}")

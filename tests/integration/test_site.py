@@ -250,7 +250,7 @@ def test_every_list_of_the_admin_opens(client: Client) -> None:
     Deliveries("host:1", lease=30, overdue=60).record(one, one.to_bytes(), None)
     file_dead_letter(b"\xff<script>", headers={}, queue="q", reason="no JSON", publisher=None)
 
-    for name in ("delivery", "deadletter", "storagebackend"):
+    for name in ("delivery", "deadletter", "notification", "storagebackend"):
         assert client.get(f"/admin/simcourier/{name}/").status_code == 200
     delivery = client.get(f"/admin/simcourier/delivery/{one.id}/change/").content.decode()
     assert "&lt;b&gt;bold" in delivery

@@ -1,0 +1,242 @@
+"""What the email sender makes of a mail server's answers, on a real one; and how it is shown."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+from collections.abc import Iterator
+from email.message import EmailMessage
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from backends.contract import Link
+from messaging.engine import Taken
+from messaging.messages import SimulationCompleted
+from messaging.settings import Settings
+from simcourier.cli import main
+from tests.support.events import event
+from tests.support.ledger import SECRET
+from tests.support.scratch import free_ports
+from tests.support.smtp import Mailbox, smtp_server
+
+if TYPE_CHECKING:
+    from consumer.email_sender import EmailSender
+
+ANNA, BERT = "anna@example.org", "bert@example.org"
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with smtp_server(free_ports(1)[0]) as mailbox:
+        yield mailbox
+
+
+@pytest.fixture
+def sender(sqlite_ledger: Settings, mailbox: Mailbox) -> EmailSender:
+    from consumer.decide import Policy
+    from consumer.email_sender import EmailSender
+    from consumer.mail.render import Renderer
+    from consumer.mail.transports import transport
+    from consumer.stop import Stop
+    from ledger.api import Notices
+
+    del sqlite_ledger
+    return EmailSender(
+        Notices(lease=30, overdue=60),
+        Renderer("SimCourier <sim@example.org>"),
+        transport(mailbox.url, timeout=5),
+        Policy(patience=5 * 24 * 3600),
+        Stop(1),
+    )
+
+
+@pytest.fixture
+def one(sqlite_ledger: Settings) -> SimulationCompleted:
+    """A delivery to Anna and Bert that has just got its link."""
+    from ledger.api import Claim, Deliveries
+
+    del sqlite_ledger
+    one = event(recipients=[ANNA, BERT])
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    held = deliveries.claim(one, one.to_bytes(), None)
+    assert isinstance(held, Claim)
+    deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    deliveries.finish(held, Link(url="http://example.org/f"), keep_days=30)
+    return one
+
+
+def work(sender: EmailSender, one: SimulationCompleted) -> Any:
+    """One wake-up; how it is settled."""
+    from ledger.api import announcement
+
+    told = announcement(one.id)
+    assert told is not None
+    return sender.handle(Taken("notifications", told.body, told.message_id, {}, False, None, None)).settle
+
+
+def pass_time(**columns: str) -> None:
+    """As if what stands in these columns were over."""
+    from ledger.models import Notification
+    from ledger.work import from_now
+
+    for name, state in columns.items():
+        Notification.objects.filter(state=state).update(**{name: from_now(-1)})
+
+
+def states() -> dict[str, tuple[str, str]]:
+    from ledger.models import Notification
+
+    return {row.recipient: (row.state, row.reason) for row in Notification.objects.all()}
+
+
+def shown(settings: Settings, one: SimulationCompleted) -> list[str]:
+    """The lines about mails that ``where`` and ``deliveries show`` print."""
+    environ = {"SIMCOURIER_DATA_DIR": str(settings.data_dir), "SIMCOURIER_SECRET_KEY": SECRET}
+    told = [
+        CliRunner().invoke(main, [*words, str(one.id)], env=environ).stdout
+        for words in (["where"], ["deliveries", "show"])
+    ]
+    told = [re.sub(r" in \d+ s", " in a moment", text) for text in told]
+    assert told[0] == told[1]
+    return [line.partition("Mail:")[2].strip() for line in told[0].splitlines() if "Mail:" in line]
+
+
+def mails(mailbox: Mailbox) -> list[EmailMessage]:
+    found = []
+    for _, content in mailbox.accepted:
+        mail = email.message_from_bytes(content, policy=email.policy.default)
+        assert isinstance(mail, EmailMessage)
+        found.append(mail)
+    return found
+
+
+def test_recipients_never_see_each_other(sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox) -> None:
+    work(sender, one)
+
+    assert sorted(recipient for recipient, _ in mailbox.accepted) == [ANNA, BERT]
+    for recipient, content in mailbox.accepted:
+        other = BERT if recipient == ANNA else ANNA
+        mail = email.message_from_bytes(content, policy=email.policy.default)
+        assert mail["To"] == recipient
+        assert (mail["Cc"], mail["Bcc"]) == (None, None)
+        decoded = content + b"".join(bytes(part.get_payload(decode=True) or b"") for part in mail.walk())
+        assert other.partition("@")[0].encode() not in decoded.lower()
+
+
+@pytest.mark.parametrize("answer", ["450 mailbox busy", "421 shutting down"])
+def test_what_is_refused_for_now_waits_and_says_so_and_the_other_recipient_has_the_mail(
+    sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings, answer: str
+) -> None:
+    from consumer.loop import Ack, Later
+
+    mailbox.answer_rcpt = lambda address: answer if address == BERT else ""
+    assert isinstance(work(sender, one), Later)
+
+    assert [recipient for recipient, _ in mailbox.accepted] == [ANNA]
+    sent, waits = sorted(shown(sqlite_ledger, one))
+    assert sent.startswith(f"{ANNA}, delivered: SENT (")
+    assert waits.startswith(f"{BERT}, delivered: PENDING, tried again in a moment: ")
+    assert waits.endswith(f"The mail server did not accept the recipient: {answer}")
+
+    mailbox.answer_rcpt = lambda _: ""
+    pass_time(due_at="PENDING")
+    assert isinstance(work(sender, one), Ack)
+    assert [recipient for recipient, _ in mailbox.accepted] == [ANNA, BERT]
+
+
+def test_what_is_refused_for_good_fails_for_that_recipient_only_and_is_shown(
+    sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    from consumer.loop import Ack
+
+    mailbox.answer_rcpt = lambda address: "550 no such user" if address == BERT else ""
+
+    assert isinstance(work(sender, one), Ack)
+
+    assert [recipient for recipient, _ in mailbox.accepted] == [ANNA]
+    failed = f"{BERT}, delivered: FAILED: The mail server did not accept the recipient: 550 no such user"
+    assert failed in shown(sqlite_ledger, one)
+    assert isinstance(work(sender, one), Ack), "and it is over"
+    assert len(mailbox.accepted) == 1
+
+
+def test_a_mail_that_is_refused_for_what_it_says_fails_with_the_server_s_words(
+    sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox
+) -> None:
+    answers = iter(["554 looks like spam"])
+    mailbox.answer_data = lambda: next(answers, "")
+
+    work(sender, one)
+
+    assert sorted(state for state, _ in states().values()) == ["FAILED", "SENT"]
+    assert "The mail server did not accept the mail: 554 looks like spam" in [reason for _, reason in states().values()]
+
+
+def test_a_server_that_does_not_take_us_as_a_sender_is_waited_for_since_that_can_be_mended(
+    sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox
+) -> None:
+    mailbox.answer_mail = "550 sim@example.org may not send here"
+    work(sender, one)
+
+    reason = "The mail server did not accept sim@example.org as the sender: 550 sim@example.org may not send here"
+    assert states() == {ANNA: ("PENDING", reason), BERT: ("PENDING", reason)}
+
+    mailbox.answer_mail = ""
+    pass_time(due_at="PENDING")
+    work(sender, one)
+    assert len(mailbox.accepted) == 2
+
+
+def test_a_server_that_is_lost_after_data_gets_the_mail_again_with_its_old_id_and_that_is_counted(
+    sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    mailbox.lost = 1
+    work(sender, one)
+    assert sorted(state for state, _ in states().values()) == ["SENDING", "SENT"]
+    work(sender, one)
+    assert len(mailbox.accepted) == 2, "nobody touches it before the claim has run out"
+
+    pass_time(lease_until="SENDING")
+    work(sender, one)
+
+    twice = {mail["To"]: 0 for mail in mails(mailbox)}
+    for mail in mails(mailbox):
+        twice[mail["To"]] += 1
+    assert sorted(twice.values()) == [1, 2]
+    assert len({mail["Message-ID"] for mail in mails(mailbox)}) == 2
+    uncertain = [line for line in shown(sqlite_ledger, one) if "without knowing whether it had arrived" in line]
+    assert ["sent again once" in line for line in uncertain] == [True]
+
+
+def test_a_mail_whose_server_is_lost_each_time_is_given_up_and_says_so(
+    sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox
+) -> None:
+    from ledger.models import Notification
+
+    Notification.objects.filter(recipient=BERT).delete()
+    mailbox.lost = 100
+    for _ in range(7):
+        work(sender, one)
+        pass_time(lease_until="SENDING")
+
+    assert len(mailbox.accepted) == 5
+    assert len({mail["Message-ID"] for mail in mails(mailbox)}) == 1
+    assert states()[ANNA][0] == "FAILED"
+    assert "lost before the answer" in states()[ANNA][1]
+
+
+def test_a_mail_over_which_senders_die_each_time_is_given_up_too(
+    sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox
+) -> None:
+    from ledger.models import Notification
+
+    Notification.objects.update(state="SENDING", data_started=True, uncertain=4)
+    pass_time(lease_until="SENDING")
+
+    work(sender, one)
+
+    assert mailbox.accepted == []
+    assert {state for state, _ in states().values()} == {"FAILED"}
