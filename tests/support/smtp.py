@@ -19,26 +19,18 @@ class Mailbox:
         accepted: recipient and message, in order.
         answer_rcpt: the reply to RCPT for a recipient; empty: accept.
         answer_data: the reply to DATA; empty: accept.
-<<<<<<< HEAD
         blocking_data: the same, in a thread of its own, where it may ask a database.
         lost_after_data: the mail is accepted, and the connection lost before the client hears of it.
-=======
         answer_mail: the reply to MAIL; empty: accept.
-        lost: how often the connection is cut after a mail was accepted, before the reply.
->>>>>>> 2b1e5e1 (mail: what a server says is shown with the next try; a refused sender is waited for; what is lost each time is given up)
     """
 
     accepted: list[tuple[str, bytes]] = field(default_factory=list)
     answer_rcpt: Callable[[str], str] = lambda _: ""
     answer_data: Callable[[], str] = lambda: ""
-<<<<<<< HEAD
     blocking_data: Callable[[], str] = lambda: ""
     lost_after_data: bool = False
-=======
     answer_mail: str = ""
->>>>>>> 2b1e5e1 (mail: what a server says is shown with the next try; a refused sender is waited for; what is lost each time is given up)
     answer_quit: str = ""
-    lost: int = 0
     port: int = 0
 
     async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
@@ -61,22 +53,12 @@ class Mailbox:
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         del session
-<<<<<<< HEAD
         answer = self.answer_data() or await asyncio.to_thread(self.blocking_data)
         if answer:
             return answer
         self.accepted.extend((recipient, envelope.content) for recipient in envelope.rcpt_tos)
         if self.lost_after_data:
             server.transport.abort()
-=======
-        answer = self.answer_data()
-        if answer:
-            return answer
-        self.accepted.extend((recipient, envelope.content) for recipient in envelope.rcpt_tos)
-        if self.lost:
-            self.lost -= 1
-            server.transport.close()
->>>>>>> 2b1e5e1 (mail: what a server says is shown with the next try; a refused sender is waited for; what is lost each time is given up)
         return "250 OK"
 
     @property
