@@ -141,7 +141,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of names that come twice in an archive
     report = Report()
     limits = ("--read-timeout", READ, "--idle-timeout", IDLE, "--keep-free", "0", "--quota", "2GB", "--max-file", "1GB")
-    with LocalCloud(arguments=limits) as server:
+    with LocalCloud(arguments=limits, lean=True) as server:
         around = server.folder.parent
         (around / "outside.txt").write_bytes(CANARY)
         before = {path.name for path in around.iterdir()}

@@ -118,7 +118,7 @@ def remove(peer: Peer, made: list[str]) -> None:
 def downloads(path: Path, rounds: int) -> None:
     """Both tables, and the goals; the file is in the system's cache."""
     size = path.stat().st_size
-    with LocalCloud(key="") as server, path.open("rb") as stream:
+    with LocalCloud(key="", lean=True) as server, path.open("rb") as stream:
         server.put("source", stream)
         link = urlsplit(server.link("source")).path
         try:
@@ -162,7 +162,7 @@ def fetch(peer: Peer, *, places: dict[str, str], size: int, streams: int) -> Cal
 def memory(file: int, size: int) -> None:
     """The most that a server of ours has used, after each thing in turn."""
     print(f"\n{'memory of the local cloud, MiB':<52}{'peak':>8}")
-    with LocalCloud(key="") as server:
+    with LocalCloud(key="", lean=True) as server:
         peer = peers.Ours(server.port, server.pid)
 
         def tell(what: str) -> float:

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=5)
     parser.add_argument("--files", type=int, default=100_000)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, LocalCloud() as server:
+    with tempfile.TemporaryDirectory() as name, LocalCloud(lean=True) as server:
         print(f"{'':<44}{'bytes':>14}{'ms':>10}{'MiB now':>10}{'peak':>8}")
         large, many = Path(name) / "large.zip", Path(name) / "many.zip"
         make_large(large, int(arguments.gigabytes * 1024))

@@ -173,7 +173,7 @@ class BareLoop(PutPeer):
 @contextmanager
 def ours() -> Iterator[Ours]:
     """Started without a key, so that it takes files from this machine."""
-    with LocalCloud(key="") as server:
+    with LocalCloud(key="", lean=True) as server:
         yield Ours(server.port, server.pid)
 
 

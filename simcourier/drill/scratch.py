@@ -59,9 +59,13 @@ class Scratch:
                 user=user,
                 start_new_session=True,
             )
+        self.adopt(process)
+        return process
+
+    def adopt(self, process: subprocess.Popen[bytes]) -> None:
+        """This process, started by somebody else, lives in this folder too."""
         self._processes.append(process)
         self._note()
-        return process
 
     def end(self, process: subprocess.Popen[bytes], how: signal.Signals, timeout: float = 30) -> None:
         """Send a signal and wait; after ``timeout`` seconds, kill."""

@@ -297,7 +297,7 @@ def test_the_wait_for_a_request_does_not_end_one_that_is_being_answered() -> Non
 def test_hundreds_of_slow_clients_hold_up_nobody() -> None:
     """Half of them send as slowly as they are allowed to, half of them read so."""
     large = 32 * MIB
-    with LocalCloud() as server, ExitStack() as stack:
+    with LocalCloud(lean=True) as server, ExitStack() as stack:
         server.put("large", bytes(large))
         link = server.link("large")
         path = link.removeprefix(server.url)

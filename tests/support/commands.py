@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,6 +24,8 @@ def simcourier(
     *arguments: str, env: Mapping[str, str], module: str = "simcourier", before: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; ``before``: a program that starts it."""
+    if not before:
+        return forked.run(arguments, env, module=module)
     return subprocess.run(
         [*before, sys.executable, "-m", module, *arguments],
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False,
@@ -34,10 +38,7 @@ def started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a role that says what it does to ``log``; killed at the end, if it still runs."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        process = forked.start(arguments, env, output, output, module=module)
     try:
         yield process
     finally:

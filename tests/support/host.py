@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from messaging.connect import connect
@@ -12,19 +11,9 @@ from messaging.engine import Engine
 from messaging.messages import Lane, SimulationCompleted, parse_event
 from messaging.topology import Topology
 from producer.spool import Spool
+from tests.support import forked
 
 ROOT = Path(__file__).resolve().parents[2]
-# Installs a hook that kills the process at a named point, then is the command line.
-KILLED_AT = """
-import os, signal, sys
-from messaging import faults
-def hook(name):
-    if name == sys.argv[1]:
-        os.kill(os.getpid(), signal.SIGKILL)
-faults.install(hook)
-from simcourier.cli import main
-main(sys.argv[2:])
-"""
 
 
 class Host:
@@ -45,16 +34,8 @@ class Host:
 
     def command(self, *arguments: str, kill_at: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
         """Run ``simcourier``."""
-        start = ["-c", KILLED_AT, kill_at] if kill_at else ["-m", "simcourier"]
-        return subprocess.run(
-            [sys.executable, *start, *arguments],
-            cwd=ROOT,
-            env=self.environ | environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        module, *words = ["tests.support.dies", kill_at, *arguments] if kill_at else ["simcourier", *arguments]
+        return forked.run(words, self.environ | environ, module=module)
 
     def publish(self, name: str, *more: str, kill_at: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
         """Run ``simcourier publish`` for a run called ``name``."""

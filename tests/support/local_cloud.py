@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import requests
 from click.testing import CliRunner, Result
 
 from local_cloud.commands import main
+from tests.support import forked
 from tests.support.scratch import Scratch, wait_until
 
 KEY = "upload-key-canary-5f2c"
@@ -41,15 +43,19 @@ class LocalCloud:
         key: the upload key; empty: none.
         arguments: more of the command line's.
         within: a command that starts the server's.
+        lean: its memory is looked at: it holds only what it has imported itself.
     """
 
-    def __init__(self, *, key: str = KEY, arguments: tuple[str, ...] = (), within: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, key: str = KEY, arguments: tuple[str, ...] = (), within: tuple[str, ...] = (), lean: bool = False
+    ) -> None:
         self._scratch = Scratch("local-cloud", signal.SIGKILL)
         self.key = key
         self.folder = self._scratch.path / "cloud"
         self.url = ""
         self.http = session()
         self._within = within
+        self._lean = lean
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         if key:
@@ -59,10 +65,10 @@ class LocalCloud:
         """Start, or start again on the same folder; returns when it listens."""
         address = self._scratch.path / "address"
         address.unlink(missing_ok=True)
-        command = [*self._within, *COMMAND, "--port", "0", "--folder", str(self.folder), "--address-file", str(address)]
+        options = ["--port", "0", "--folder", str(self.folder), "--address-file", str(address), *self._arguments]
         if self.key:
-            command += ["--key-file", str(self._scratch.path / "key")]
-        self._process = process = self._scratch.spawn([*command, *self._arguments], log=LOG)
+            options += ["--key-file", str(self._scratch.path / "key")]
+        self._process = process = self._spawn(options)
 
         def listens() -> bool:
             if process.poll() is not None:
@@ -71,6 +77,14 @@ class LocalCloud:
 
         wait_until(listens, "the local cloud's start")
         self.url = address.read_text()
+
+    def _spawn(self, options: list[str]) -> subprocess.Popen[bytes]:
+        if self._within or self._lean:
+            return self._scratch.spawn([*self._within, *COMMAND, *options], log=LOG)
+        with (self._scratch.path / LOG).open("ab") as log:
+            process = forked.start(["local-cloud", *options], os.environ, log, log)
+        self._scratch.adopt(process)
+        return process
 
     @property
     def pid(self) -> int:
@@ -177,7 +191,7 @@ class LocalCloud:
 
 def watched() -> Iterator[LocalCloud]:
     """For a fixture: a server that, whatever is asked of it, must not tell its key nor show a traceback."""
-    with LocalCloud() as running:
+    with LocalCloud(lean=True) as running:
         yield running
         assert KEY not in running.log
         assert "Traceback" not in running.log
