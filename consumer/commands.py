@@ -12,6 +12,7 @@ from ledger import make_data_dir, prepare, prepare_in_time
 from messaging.cli import engine_of, interruptible, settings_of
 from messaging.logs import configure
 from messaging.settings import require_roots
+from messaging.terminal import say
 
 
 @click.command(short_help="Results worker, recorder and sweep.")
@@ -102,7 +103,7 @@ def expire(ctx: click.Context, *, dry_run: bool, as_json: bool) -> None:
             }
         )
         if not as_json:
-            click.echo(f"{removal.backend}  {removal.stored.key} ({what}): {done}")
+            say(f"{removal.backend}  {removal.stored.key} ({what}): {done}")
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:

@@ -13,6 +13,7 @@ import click
 
 from messaging.cli import interruptible
 from messaging.errors import UserError
+from messaging.terminal import say
 
 if TYPE_CHECKING:  # what reads results takes half a second to load
     from consumer.analyse import Analysis
@@ -70,12 +71,12 @@ def summarise(
     with _sentences(output):
         made = _make(snapshot, output, precision=precision, skip=skip)
     if as_json:
-        click.echo((output / "summary.json").read_text("utf-8"), nl=False)
+        say((output / "summary.json").read_text("utf-8").rstrip("\n"))
         return
     for line in made.key.statistics:
-        click.echo(f"{line.label}: {line.value}")
+        say(f"{line.label}: {line.value}")
     for warning in made.key.warnings:
-        click.echo(f"Note: {warning}")
+        say(f"Note: {warning}")
     click.echo(f"The report is {output / 'report.html'}.")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from messaging.errors import UserError
+from messaging.terminal import say
 
 if TYPE_CHECKING:  # a command that needs neither settings nor engine starts three times as fast
     from messaging.engine import Engine
@@ -30,7 +31,7 @@ class SpokenGroup(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"Error: {error}", err=True)
+            say(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)

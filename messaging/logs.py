@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from io import StringIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from messaging.terminal import printable
+
+KEPT = ("exc_info", "stack")  # which the renderer writes itself
 
 
 def configure(role: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -37,7 +42,7 @@ def configure(role: str, *, level: str = "INFO", stream: TextIO | None = None) -
     ]
     terminal = stream.isatty()
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [_printable, structlog.dev.ConsoleRenderer(exception_formatter=_traceback)]
         if terminal
         else [
             # Without local variables: they may be secrets.
@@ -66,3 +71,18 @@ def configure(role: str, *, level: str = "INFO", stream: TextIO | None = None) -
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     for chatty in ("dropbox", "urllib3"):  # a line for each request
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """For a terminal: JSON escapes what would steer it, plain text does not."""
+    return {printable(str(name)): value if name in KEPT else _shown(value) for name, value in event.items()}
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, int | float | None) else printable(str(value))
+
+
+def _traceback(stream: TextIO, error: ExcInfo) -> None:
+    with StringIO() as plain:
+        structlog.dev.plain_traceback(plain, error)
+        stream.write(printable(plain.getvalue(), keep="\n"))

@@ -15,6 +15,7 @@ from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.messages import Outcome, SimulationCompleted
 from messaging.screen import ScreenLine
+from messaging.terminal import say
 from producer.options import event_options, publish_arguments, speaking_of_options
 from producer.publisher import Producer, Published
 from producer.runs.record import Interrupted, Runs
@@ -81,7 +82,7 @@ def publish(
 
         def report(text: str) -> None:
             line.clear()
-            click.echo(text, err=as_json)
+            say(text, err=as_json)
 
         try:
             end = wait_for_link(
@@ -92,7 +93,7 @@ def publish(
         answer["delivery"] = end
         problem = end["problem"]
         if end["link"] and not as_json:
-            click.echo(end["link"])
+            say(end["link"])
     elif wait and not problem:
         problem = "There is no link to wait for before the broker has the event."
     if as_json:
@@ -132,7 +133,7 @@ def list_(ctx: click.Context, *, as_json: bool) -> None:
         click.echo("The spool is empty.")
     else:
         for row in rows:
-            click.echo("  ".join(str(row[key]) for key in COLUMNS if key in row))
+            say("  ".join(str(row[key]) for key in COLUMNS if key in row))
 
 
 @spool.command("flush")
@@ -151,11 +152,11 @@ def flush_(ctx: click.Context) -> None:
         left = len(producer.spool.entries())
         engine = producer.engine
     for sentence in done.interrupted:
-        click.echo(sentence)
+        say(sentence)
     if done.busy:
         click.echo("Another process of this machine is sending the spool at the moment; nothing was done here.")
     elif done.away:
-        click.echo(f"The broker is away: {done.away}")
+        say(f"The broker is away: {done.away}")
         click.echo(f"{_events(left)} in the spool; the next publish or `simcourier spool flush` sends them in order.")
     elif done.sent or not left:
         click.echo(f"{len(done.sent)} sent to {engine.description}." if done.sent else "The spool is empty.")
@@ -185,12 +186,12 @@ def _tell(published: Published, engine: Engine) -> None:
     if published.state == "sent":
         click.echo(f"Accepted by the broker: {engine.description}.")
     elif not published.refused:
-        click.echo(published.reason)
+        say(published.reason)
         click.echo(
             f"The event stays in the spool at {published.file}; the next publish or `simcourier spool flush` sends it."
         )
     for note in published.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
 
 
 def _stays(published: Published) -> str:

@@ -23,6 +23,7 @@ from consumer.packing.meter import Meter
 from messaging.amounts import amount
 from messaging.cli import interruptible, settings_of
 from messaging.errors import UserError
+from messaging.terminal import printable
 
 if TYPE_CHECKING:
     from consumer.snapshot import Snapshot
@@ -79,9 +80,9 @@ def pack(
     interruptible()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     if target.exists() and not target.is_file():  # a device would be replaced as well
-        raise NotPacked(f"{_line(str(target))} is no file.")
+        raise NotPacked(f"{printable(str(target))} is no file.")
     if target.exists() and not force:
-        raise NotPacked(f"{_line(str(target))} exists; --force replaces it.")
+        raise NotPacked(f"{printable(str(target))} exists; --force replaces it.")
     with _sentences(target):
         snapshot = look(folder.resolve(), include, exclude, besides=_identity(target))
         written = _write(snapshot, target, compression, threads or 0)
@@ -137,12 +138,12 @@ def _sentences(target: Path) -> Iterator[None]:
     try:
         yield
     except Undeliverable as error:
-        raise NotPacked(_line(str(error))) from error
+        raise NotPacked(printable(str(error))) from error
     except TransientError as error:
-        raise NotPacked(f"{_line(error.reason)} Pack again when nothing writes to it any more.") from error
+        raise NotPacked(f"{printable(error.reason)} Pack again when nothing writes to it any more.") from error
     except OSError as error:
         where = error.filename if error.filename and not str(error.filename).endswith(".part") else target
-        raise NotPacked(f"{_line(str(where))}: {error.strerror or error}.") from error
+        raise NotPacked(f"{printable(str(where))}: {error.strerror or error}.") from error
 
 
 def _tell(snapshot: Snapshot, target: Path, written: Written, *, as_json: bool) -> None:
@@ -158,7 +159,7 @@ def _tell(snapshot: Snapshot, target: Path, written: Written, *, as_json: bool) 
         click.echo(json.dumps(told, indent=2))
         return
     files = len(snapshot.files)
-    click.echo(f"{_line(str(target))}: {amount(written.size)} ({written.size} bytes)")
+    click.echo(f"{printable(str(target))}: {amount(written.size)} ({written.size} bytes)")
     click.echo(f"SHA-256 {written.sha256}")
     click.echo(f"{files} file{'s' if files != 1 else ''} of {amount(snapshot.files.size)}")
     _tell_left_out(snapshot.left_out)
@@ -168,9 +169,4 @@ def _tell_left_out(left_out: Sequence[str]) -> None:
     if left_out:
         click.echo("Left out:")
     for sentence in left_out:
-        click.echo(f"  {_line(sentence)}")
-
-
-def _line(text: str) -> str:
-    """Nothing in a file's name may steer the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+        click.echo(f"  {printable(sentence)}")

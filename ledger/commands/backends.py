@@ -10,6 +10,7 @@ import click
 
 from ledger.commands.common import NotFound, as_json_option, prepared, print_json, print_table
 from messaging.cli import interruptible
+from messaging.terminal import say
 
 
 @click.group(short_help="Definitions of storage backends.")
@@ -147,7 +148,7 @@ def check_backends(ctx: click.Context, identifiers: tuple[str, ...], *, as_json:
         for step in check_definition(one, settings.site):
             steps.append({"step": step.name, "ok": step.ok, "text": step.text})
             if not as_json:
-                click.echo(f"{one.identifier:<16}  {'ok    ' if step.ok else 'FAILED'}  {step.name}: {step.text}")
+                say(f"{one.identifier:<16}  {'ok    ' if step.ok else 'FAILED'}  {step.name}: {step.text}")
     if as_json:
         print_json(report)
     elif not report:
@@ -218,7 +219,7 @@ def import_backends(ctx: click.Context, source: Any, *, replace: bool) -> None:
     for one in import_definitions(text, known, settings.site, replace=replace):
         reason = f": {one.reason.rstrip('.')}" if one.reason else ""
         refused += one.outcome == "refused"
-        click.echo(f"{one.identifier}: {one.outcome}{reason}.", err=one.outcome == "refused")
+        say(f"{one.identifier}: {one.outcome}{reason}.", err=one.outcome == "refused")
     ctx.exit(1 if refused else 0)
 
 

@@ -14,6 +14,7 @@ from ledger.site import make_data_dir, prepare
 from messaging.cli import settings_of
 from messaging.errors import UserError
 from messaging.settings import Settings
+from messaging.terminal import printable
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -54,13 +55,3 @@ def _plain(value: Any) -> str:
 def moment(value: datetime | None) -> str:
     """A moment for people, in UTC."""
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Without what would move a terminal's cursor or change its title: texts of others are only to be read.
-
-    Args:
-        text: of anybody.
-        keep: control characters that may stay.
-    """
-    return "".join(one if one.isprintable() or one in keep else one.encode("unicode_escape").decode() for one in text)

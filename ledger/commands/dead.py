@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table, printable
+from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
 from messaging.cli import engine_of
 from messaging.engine import BrokerError, BrokerUnavailable
 from messaging.errors import UserError
+from messaging.terminal import printable
 
 if TYPE_CHECKING:
     from ledger.dead_letters import DeadLetterView

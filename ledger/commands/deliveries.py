@@ -8,11 +8,12 @@ from uuid import UUID
 
 import click
 
-from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table, printable
+from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
 from messaging.cli import engine_of
 from messaging.engine import BrokerError, Outgoing
 from messaging.messages import is_recipient
 from messaging.settings import Settings
+from messaging.terminal import printable, say
 
 if TYPE_CHECKING:
     from ledger.lookup import DeliveryView
@@ -169,7 +170,7 @@ def resend_mails(ctx: click.Context, delivery_ids: tuple[UUID, ...], to: tuple[s
     refused = 0
     for delivery_id in delivery_ids:
         if told := resend(delivery_id, to):
-            click.echo(f"{delivery_id}: the mail goes to {', '.join(told)}.")
+            say(f"{delivery_id}: the mail goes to {', '.join(told)}.")
         else:
             refused += 1
             click.echo(f"Error: {delivery_id} is neither DELIVERED nor FAILED.", err=True)
@@ -219,8 +220,8 @@ def _perhaps(settings: Settings) -> str:
 
 
 def _describe(view: DeliveryView) -> None:
-    click.echo(f"{view.title or view.simulation_id or view.id}: {view.state}")
-    click.echo(f"  {view.sentence()}")
+    say(f"{view.title or view.simulation_id or view.id}: {view.state}")
+    say(f"  {view.sentence()}")
     rows = {
         "Delivery": str(view.id),
         "Simulation": view.simulation_id,
@@ -236,12 +237,12 @@ def _describe(view: DeliveryView) -> None:
     }
     for label, value in rows.items():
         if value:
-            click.echo(f"  {label + ':':<13} {value}")
+            say(f"  {label + ':':<13} {value}")
     for name, value in view.statistics:
-        click.echo(f"  {'Result:':<13} {name}: {value}")
+        say(f"  {'Result:':<13} {name}: {value}")
     for note in view.notes:
-        click.echo(f"  {'Note:':<13} {note}")
+        say(f"  {'Note:':<13} {note}")
     for warning in view.warnings:
-        click.echo(f"  {'Left out:':<13} {warning}")
+        say(f"  {'Left out:':<13} {warning}")
     for notice in view.notices:
-        click.echo(f"  {'Mail:':<13} {printable(str(notice))}")
+        say(f"  {'Mail:':<13} {notice}")

@@ -12,6 +12,7 @@ import click
 
 from messaging.cli import settings_of
 from messaging.settings import Settings, WrongSetting
+from messaging.terminal import say
 from simcourier.doctor.broker import broker
 from simcourier.doctor.findings import Check, Finding, Mark, examine
 from simcourier.doctor.machine import data_folder, results_roots, spool
@@ -75,7 +76,7 @@ def _look(settings: Settings) -> list[Finding]:
 def _tell(found: list[Finding]) -> None:
     width = max(len(one.check) for one in found)
     for one in found:
-        click.echo(f"{one.mark:<8} {one.check:<{width}}  {one.text}{' ' if one.next else ''}{one.next}")
+        say(f"{one.mark:<8} {one.check:<{width}}  {one.text}{' ' if one.next else ''}{one.next}")
     troubles = sum(one.mark == Mark.TROUBLE for one in found)
     warnings = sum(one.mark == Mark.WARNING for one in found)
     click.echo(

@@ -1,0 +1,60 @@
+"""What operators read about deliveries and dead letters cannot steer their terminal, whoever wrote it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+from click.testing import CliRunner
+
+from messaging.settings import Settings
+from tests.support.events import event
+from tests.support.ledger import SECRET
+
+if TYPE_CHECKING:
+    from ledger.api import Claim
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08"
+STEERS = tuple("\x1b\x07\x9b\r\x08\u202e\x7f")
+TITLE = "report\u202egpj.exe"  # no control character by the messages' rules, and it turns the text
+
+
+@pytest.fixture
+def told(sqlite_ledger: Settings) -> UUID:
+    """A delivery and a dead letter in which everything that others write is hostile."""
+    from ledger.api import Deliveries, file_dead_letter
+    from ledger.models import Delivery, Notification
+
+    one = event(title=TITLE)
+    deliveries = Deliveries(f"host{HOSTILE}:1", lease=30, overdue=60)
+    claim: Claim = deliveries.claim(one, one.to_bytes(), None)  # type: ignore[assignment] # nobody else is there
+    deliveries.packed(
+        claim, name="a.zip", size=1, sha256="0" * 64, warnings=[f"{HOSTILE}.csv: not a regular file."],
+        notes=[f"{HOSTILE} has no end."], statistics=[{"label": HOSTILE, "value": HOSTILE}],
+    )  # fmt: skip
+    deliveries.fail(claim, f"The service answered: {HOSTILE}")
+    Delivery.objects.update(link=f"https://x/{HOSTILE}")
+    Notification.objects.update(reason=f"550 {HOSTILE}")
+    file_dead_letter(f"{HOSTILE} body".encode(), headers={f"h{HOSTILE}": HOSTILE}, queue=f"q{HOSTILE}",
+                     reason=f"no JSON: {HOSTILE}", publisher=HOSTILE)  # fmt: skip
+    del sqlite_ledger
+    return one.id
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["where ID", "where ID --json", "deliveries show ID", "deliveries list", "deliveries list --json", "dead list",
+     "dead list --json", "dead show 1", "dead show 1 --json", "where \x1b[2J"],
+)  # fmt: skip
+def test_nothing_that_others_wrote_steers_the_terminal(told: UUID, sqlite_ledger: Settings, command: str) -> None:
+    from simcourier.cli import main
+
+    environ = {"SIMCOURIER_DATA_DIR": str(sqlite_ledger.data_dir), "SIMCOURIER_SECRET_KEY": SECRET}
+    shown = CliRunner().invoke(main, command.replace("ID", str(told)).split(" "), env=environ)
+
+    assert shown.exception is None or isinstance(shown.exception, SystemExit)
+    assert shown.output
+    assert not [one for one in STEERS if one in shown.output]
+    if not command.startswith("where \x1b"):
+        assert "owned" in shown.output
