@@ -111,7 +111,8 @@ def _candidates(summary: Summary) -> Iterator[_Candidate]:
     for (name, where, unit), same in values.items():
         runs = len({found.run for found in same})
         text = _span([found.value for found in same], unit)
-        rank = same[0].rank - (NOTHING_HAPPENED if not any(found.value for found in same) else 0)
+        nothing = not any(found.value for found in same) and not name.lower().endswith("ratio")  # no loss is a finding
+        rank = same[0].rank - (NOTHING_HAPPENED if nothing else 0)
         number = same[0].value if len(same) == 1 else None
         yield _Candidate(name, _where(where, f"{runs} runs") if runs > 1 else where, text, rank, number, unit)
 

@@ -26,7 +26,7 @@ _WORDS = {
     6: "sinr snr rssi ber per cwnd interval load busy efficiency success rate teleports",
     5: "received rcvd delivered hops hop sent state active rx tx",
     -4: "seed id index number port capacity configured version address row timestamp threshold timeout boot"
-    " limit creation",
+    " limit creation timefirsttxpacket timefirstrxpacket timelasttxpacket timelastrxpacket",
 }
 _WEIGHTS = {word: weight for weight, words in _WORDS.items() for word in words.split()}
 _USUAL = 3  # a name without a word of the list

@@ -180,3 +180,13 @@ def test_the_vectors_that_are_drawn_vary_and_are_spread_over_quantities() -> Non
 
 def test_a_measured_quantity_weighs_more_than_a_parameter() -> None:
     assert weight("endToEndDelay:mean") > weight("packetSent:count") > weight("foo") > weight("portNumber")
+
+
+def test_no_loss_is_told_where_a_count_of_nothing_and_the_time_of_a_packet_come_last() -> None:
+    rows = [scalar(f"rx{letter}", 5.0) for letter in "abcdefg"]
+    rows += [scalar("timeLastTxPacket", 4.1, "s"), scalar("lostPackets", 0.0), scalar("lossRatio", 0.0)]
+
+    labels = [line.label for line in pick(of(*rows)).statistics]
+
+    assert labels[0] == "lossRatio, net"
+    assert not {"lostPackets, net", "timeLastTxPacket, net"} & set(labels)
