@@ -183,7 +183,7 @@ def test_a_measured_quantity_weighs_more_than_a_parameter() -> None:
 
 
 def test_no_loss_is_told_where_a_count_of_nothing_and_the_time_of_a_packet_come_last() -> None:
-    rows = [scalar(f"rx{letter}", 5.0) for letter in "abcdefg"]
+    rows = [scalar(name, 5.0) for name in ("speed", "jitter", "hops", "power", "sinr", "queue", "collisions")]
     rows += [scalar("timeLastTxPacket", 4.1, "s"), scalar("lostPackets", 0.0), scalar("lossRatio", 0.0)]
 
     labels = [line.label for line in pick(of(*rows)).statistics]
