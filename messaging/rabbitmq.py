@@ -33,7 +33,7 @@ from messaging.engine import (
     Unroutable,
 )
 from messaging.messages import CONTENT_TYPE
-from messaging.rabbitmq_copy import copy_properties, properties_of, read_headers, read_user
+from messaging.rabbitmq_copy import copy_properties, properties_of, read_headers, read_id, read_user
 from messaging.rabbitmq_declare import declare
 from messaging.rabbitmq_link import Address, Got, Link
 from messaging.topology import Topology
@@ -301,7 +301,7 @@ class RabbitConsumer(Consumer):
         return Taken(
             queue=queue,
             body=got.body,
-            message_id=got.properties.message_id or "",
+            message_id=read_id(got.properties),
             headers=read_headers(got.properties, dead=queue == self._topology.dead),
             redelivered=got.redelivered,
             user_id=read_user(got.properties, self._address.user),

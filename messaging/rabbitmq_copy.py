@@ -18,6 +18,9 @@ USER_HEADER: Final = "x-simcourier-user"
 # `x-death` of a dead letter that has been copied: under its own name the broker would read and extend it.
 KEPT_DEATH_HEADER: Final = "x-simcourier-death"
 
+# Bytes of other people's headers that are kept; a frame holds 128 KiB.
+MOST_HEADERS: Final = 32 * 1024
+
 # Written by the broker for the message at hand, or (CC, BCC) read by it as further destinations.
 _NOT_OURS: Final = frozenset(
     {
@@ -76,10 +79,18 @@ def read_user(properties: pika.BasicProperties, user: str) -> str | None:
     return properties.user_id or None
 
 
+def read_id(properties: pika.BasicProperties) -> str:
+    """The message's id; of bytes that are no text, what is text: never longer, since it must fit again."""
+    told: str | bytes = properties.message_id or ""
+    return told if isinstance(told, str) else told.decode("utf-8", "ignore")
+
+
 def read_headers(properties: pika.BasicProperties, *, dead: bool) -> dict[str, str]:
     """The headers as texts; of a dead letter also why, from which queue, and the broker's `x-death` as JSON."""
-    raw: Mapping[str, Any] = properties.headers or {}
-    headers = {str(name): _text(value) for name, value in raw.items() if name not in _NOT_OURS}
+    raw: Mapping[str | bytes, Any] = properties.headers or {}  # bytes: a name that is no text
+    headers = _few(
+        {name: _text(value) for name, value in raw.items() if isinstance(name, str) and name not in _NOT_OURS}
+    )
     if not dead:
         return headers
     # Expiry in the wait ladder leaves entries too; they say nothing of why the message is here.
@@ -96,9 +107,23 @@ def read_headers(properties: pika.BasicProperties, *, dead: bool) -> dict[str, s
     return headers
 
 
+def _few(headers: Mapping[str, str]) -> dict[str, str]:
+    """What of them travels on: the broker takes no copy whose headers, with ours, are larger than one frame."""
+    room, kept = MOST_HEADERS, {}
+    for name, value in sorted(headers.items(), key=lambda header: header[0] not in {REASON_HEADER, QUEUE_HEADER}):
+        size = len(name) + len(value.encode(errors="replace"))
+        if size <= room:
+            room -= size
+            kept[name] = value
+    return kept
+
+
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
-    return json.dumps(value, default=str)
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # bytes as a name inside of a table, a list in a list in a ...
+        return str(type(value))

@@ -30,6 +30,7 @@ from pika.exceptions import (
 
 from messaging.engine import BrokerError, BrokerUnavailable, Refused, Unroutable
 from messaging.hosts import each_host
+from messaging.rabbitmq_properties import use_tolerant_properties
 
 # Defaults for what the URL's query may set otherwise (pika.URLParameters names them), in seconds. Heartbeats tell a
 # dead broker after two of them; a broker that has run into its memory or disk alarm blocks publishers.
@@ -104,6 +105,7 @@ class Address:
 
     def connect(self) -> pika.BlockingConnection:
         """A connection to the first node that answers; the next one is tried there first, not where nobody was."""
+        use_tolerant_properties()
         connection = pika.BlockingConnection(self.nodes)
         answered = _node(connection)
         self.nodes = sorted(self.nodes, key=lambda node: _host(node) != answered)

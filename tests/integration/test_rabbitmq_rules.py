@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pika
 import pytest
@@ -140,6 +142,54 @@ def test_who_publishes_without_a_user_is_nobody_also_after_a_wait(
     assert (taken.user_id, again.user_id) == (None, None)
     assert taken.message_id == ""
     assert taken.headers == again.headers == {"number": "7"}
+
+
+class Raw(pika.BasicProperties):  # type: ignore[misc] # pika has no types
+    """Properties whose headers may be given as the bytes of a table, as pika writes none."""
+
+    def encode(self) -> list[bytes]:
+        table: Any = self.headers
+        if not isinstance(table, bytes):
+            return list(super().encode())
+        self.headers: Any = {}
+        flags, *strings, _ = super().encode()
+        return [flags, *strings, struct.pack(">I", len(table)), table]
+
+
+def nested(times: int) -> bytes:
+    """A list in a list in a list."""
+    value = b"V"
+    for _ in range(times):
+        value = b"A" + struct.pack(">I", len(value)) + value
+    return value
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"headers": b"\x01tT" + struct.pack(">Q", 2**63)},
+        {"headers": b"\x01l" + nested(5000)},
+        {"headers": {"large": "x" * 130_950}},
+        {"headers": {b"\xff" * 255: "x", "deep": {b"\xff": 1}}, "message_id": b"\xff" * 255},
+    ],
+    ids=["far future", "deep", "large", "no text"],
+)
+def test_what_a_client_writes_beside_a_message_stops_nobody(
+    engine: Engine,
+    topology: Topology,
+    queue: str,
+    channel: pika.adapters.blocking_connection.BlockingChannel,
+    odd: dict[str, Any],
+) -> None:
+    with engine.consumer([queue, topology.dead]) as consumer:
+        channel.basic_publish(topology.exchange, "wake.single", b"{}", Raw(content_type="x", **odd))
+        consumer.give_back(take(consumer))
+        consumer.wait(take(consumer), 0.2)
+        consumer.bury(take(consumer), "because")
+        dead = take(consumer)
+        consumer.ack(dead)
+
+    assert (dead.queue, dead.body, dead.headers[REASON_HEADER]) == (topology.dead, b"{}", "because")
 
 
 def test_what_is_published_is_persistent_and_says_what_it_is(

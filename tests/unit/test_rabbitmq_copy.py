@@ -76,3 +76,13 @@ def test_our_own_messages_need_no_such_mark() -> None:
     original = properties_for("m", "worker", {"a": "b"})
 
     assert copy_properties(taken(original), original, "worker", {}).headers == {"a": "b"}
+
+
+def test_of_headers_without_end_those_are_kept_that_fit_and_the_reason_in_any_case() -> None:
+    told = {"large": "x" * 40_000, **{f"h{number:03}": "y" * 1000 for number in range(60)}, REASON_HEADER: "because"}
+
+    found = read_headers(properties({**told}), dead=False)
+
+    assert found[REASON_HEADER] == "because"
+    assert "large" not in found
+    assert 20 < len(found) < 40
