@@ -31,6 +31,7 @@ from pika.exceptions import (
 from messaging.engine import BrokerError, BrokerUnavailable, Refused, Unroutable
 from messaging.hosts import each_host
 from messaging.rabbitmq_properties import use_tolerant_properties
+from messaging.rabbitmq_tls import distrust, without_files
 
 # Defaults for what the URL's query may set otherwise (pika.URLParameters names them), in seconds. Heartbeats tell a
 # dead broker after two of them; a broker that has run into its memory or disk alarm blocks publishers.
@@ -79,6 +80,7 @@ class Address:
 
     def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         try:
+            url, tls = without_files(url)
             nodes = [pika.URLParameters(one) for one in each_host(url)]
             given = parse_qs(urlsplit(url).query)
         except (ValueError, TypeError, IndexError):
@@ -91,6 +93,8 @@ class Address:
         self.nodes = nodes
         self.set(**{name: value for name, value in DEFAULTS.items() if name not in given})
         self.set(client_properties={"connection_name": "simcourier"})
+        if tls is not None:
+            self.set(ssl_options=pika.SSLOptions(tls))
         self.user: str = nodes[0].credentials.username
         self.place = f"{', '.join(map(_host, nodes))}, vhost {nodes[0].virtual_host}"
 
@@ -268,7 +272,11 @@ def _spoken(error: Exception, address: Address, name: str = "") -> BrokerError:
                 "`rabbitmq-diagnostics alarms` there)."
             )
         case _:
-            return BrokerUnavailable(f"{place} cannot be reached or was lost: {_detail(error)}.")
+            inner = _innermost(error)
+            if why := distrust(inner):
+                return BrokerUnavailable(f"{place} is not trusted: {why}.")
+            what = getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+            return BrokerUnavailable(f"{place} cannot be reached or was lost: {what}.")
 
 
 def _node(connection: pika.BlockingConnection) -> str:
@@ -300,15 +308,12 @@ def _channel_closed(code: int, text: str, place: str, user: str, name: str) -> B
     return BrokerUnavailable(f"{place} has closed the channel: {text}.")
 
 
-def _detail(error: Exception) -> str:
-    """What is wrong, in the words of the innermost error that has some."""
-    inner: object = error
-    while isinstance(inner, Exception) and inner.args and isinstance(inner.args[-1], Exception):
-        inner = inner.args[-1]
-    nested = getattr(inner, "exception", None)
-    if isinstance(nested, Exception):
-        return _detail(nested)
-    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+def _innermost(error: BaseException) -> BaseException:
+    """The error that says what is wrong: pika wraps it in others."""
+    if error.args and isinstance(error.args[-1], Exception):
+        return _innermost(error.args[-1])
+    nested = getattr(error, "exception", None)
+    return _innermost(nested) if isinstance(nested, Exception) else error
 
 
 def _nothing() -> None:

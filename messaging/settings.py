@@ -53,7 +53,8 @@ class Settings(BaseModel):
     data_dir: Path = Field(description="Folder for everything this machine keeps.")
     broker_url: SecretStr = Field(
         description="`sqlite:///FILE` (one machine) or `amqp[s]://USER:PASSWORD@HOST/VHOST`; of a cluster, all its "
-        "nodes: `@HOST,HOST,HOST/`, each with `:PORT` if need be."
+        "nodes: `@HOST,HOST,HOST/`, each with `:PORT` if need be. With TLS, `?cacertfile=/FILE` names an authority of "
+        "your own."
     )
     broker_prefix: str = Field(
         default="simcourier",
