@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Any, Protocol, Self
 
 from messaging.errors import UserError
 from simcourier.lifeline import VARIABLE
@@ -26,6 +26,40 @@ READY_SECONDS = 60.0
 
 class RoleFailed(UserError):
     """A role could not be started; the text says where its log is."""
+
+
+class Child(Protocol):
+    """A process that runs a role: as much of `subprocess.Popen` as is needed here."""
+
+    pid: int
+    returncode: Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+
+
+Start = Callable[[Sequence[str], Mapping[str, str], IO[bytes], int], Child]
+
+
+def start_process(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    output: IO[bytes],
+    lifeline: int,
+    *,
+    module: str = "simcourier",
+) -> Child:
+    """Start ``module`` with ``arguments``; it ends when nobody holds the other end of ``lifeline`` any more."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        env={**environ, VARIABLE: str(lifeline)},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        pass_fds=[lifeline],
+        start_new_session=True,  # Ctrl-C on the terminal is ours to hand on
+    )
 
 
 @dataclass(slots=True)
@@ -41,7 +75,7 @@ class Role:
     name: str
     arguments: Sequence[str]
     ready: Callable[[], bool]
-    process: subprocess.Popen[bytes] | None = None
+    process: Child | None = None
     started_at: float = 0.0
     restarts: int = 0
     restart_at: float | None = None
@@ -56,7 +90,7 @@ class Roles:
         logs: folder of their logs.
         tell: told in a line what happens.
         grace: seconds they get to stop.
-        module: what runs the ``simcourier`` command.
+        start: starts a process.
         pauses: seconds before a role that ended is started again, the first time and later ones.
     """
 
@@ -64,7 +98,7 @@ class Roles:
     logs: Path
     tell: Callable[[str], None]
     grace: float
-    module: str = "simcourier"
+    start: Start = start_process
     pauses: Sequence[float] = RESTART_SECONDS
     roles: list[Role] = field(default_factory=list)
     _lifeline: tuple[int, int] = field(init=False)
@@ -143,15 +177,7 @@ class Roles:
         if log.is_file() and log.stat().st_size > LARGEST_LOG:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output, _uninterrupted():
-            role.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, *role.arguments],
-                env={**self.environ, VARIABLE: str(self._lifeline[0])},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[self._lifeline[0]],
-                start_new_session=True,  # Ctrl-C on the terminal is ours to hand on
-            )
+            role.process = self.start(role.arguments, self.environ, output, self._lifeline[0])
         role.started_at = time.monotonic()
         role.restart_at = None
 

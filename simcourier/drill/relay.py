@@ -73,6 +73,7 @@ class Relay:
                 server.sendall(data[:passes])
                 if passes < len(data):
                     _end(client)
+                    client.close()  # with data in it that nobody has read: the client is told at once
                     if tells_server:
                         _end(server)
                     return

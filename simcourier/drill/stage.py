@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,12 +32,15 @@ from simcourier.drill.mailbox import Mailbox, mail_server
 from simcourier.drill.orders import Orders
 from simcourier.drill.relay import Relay
 from simcourier.drill.services import Services
-from simcourier.roles import Role, Roles
+from simcourier.roles import Role, Roles, Start, start_process
 
 LEASE_SECONDS = 2.0
 KEY_NAME = "drill"
 LOOK_SECONDS = 0.05
 RESULTS = "General-#0.sca"
+
+
+start_role = partial(start_process, module=role.__name__)
 
 
 class NotInTime(UserError):
@@ -54,6 +58,7 @@ class Stage:
         workers, senders: how many processes of each.
         seed: of the results' bytes.
         prepare: makes the ledger's tables, and starts Django.
+        start: starts `simcourier.drill.role`.
         changes: settings, by their lower-case names.
     """
 
@@ -66,6 +71,7 @@ class Stage:
         senders: int = 1,
         seed: int = 1,
         prepare: Callable[[Settings], None] = lambda settings: prepare_ledger(settings, "drill"),
+        start: Start = start_role,
         changes: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
@@ -78,6 +84,7 @@ class Stage:
         self._counts = {"worker": workers, "email sender": senders}
         self._random = random.Random(seed)  # noqa: S311 - bytes to pack
         self._prepare = prepare
+        self._start = start
         self._changes = changes or {}
         self._numbers = itertools.count(1)
         self._stack = ExitStack()
@@ -109,9 +116,8 @@ class Stage:
         self.give_key()
         self.relay.open()
         environ = installation.environment(self.settings, os.environ) | {role.VARIABLE: str(self.folder / "orders")}
-        self._roles = stack.enter_context(
-            Roles(environ, self.folder / "logs", self._told, 10.0, module=role.__name__, pauses=(0.0,))
-        )
+        roles = Roles(environ, self.folder / "logs", self._told, 10.0, start=self._start, pauses=(0.0,))
+        self._roles = stack.enter_context(roles)
         self._launch()
         self.producer = stack.enter_context(Producer(self.settings))
         self.checker = Checker(self.mailbox, self._uncertain)
@@ -135,7 +141,7 @@ class Stage:
             "local_cloud_public_url": f"http://127.0.0.1:{self.relay.port}",
             "lease_seconds": str(LEASE_SECONDS),
             "overdue_seconds": "2",
-            "sweep_seconds": "0.5",
+            "sweep_seconds": "1",
             "grace_seconds": "3",
             **self._changes,
         }
@@ -238,7 +244,7 @@ class Stage:
         while left := self.checker.missing(left):
             before = len(self.mailbox)
             self.flush()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS + len(left) / 10_000)  # looking at thousands costs time that they need
             if len(self.mailbox) > before:
                 heard = time.monotonic()
             if time.monotonic() - heard > seconds:

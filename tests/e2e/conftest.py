@@ -11,19 +11,9 @@ from messaging.topology import Topology
 from tests.support.broker import delete_queues
 from tests.support.installation import Installation
 
-# Where the engine has little part, the second one is left to --full: within a delivery, and while a mail is sent.
-WITHIN = (
-    "delivery.collecting", "delivery.packaging", "delivery.packed", "delivery.storing", "delivery.linking",
-    "delivery.linked", "delivery.finished",
-)  # fmt: skip
-SENDER = ("mail.claimed", "mail.data", "mail.sent")
 # What is about the ledger or one machine and not about the engine.
 GROWN_IS_LIKE_EMBEDDED = ("test_retention.py", "test_doctor.py", "test_sweep.py", "test_wrong_input.py")
 SLOW_AND_LIKE_ANOTHER = (
-    "test_an_email_sender_killed_anywhere_is_replaced_by_another_and_one_mail_is_there[embedded-mail.claimed]",
-    "test_an_email_sender_killed_anywhere_is_replaced_by_another_and_one_mail_is_there[embedded-mail.sent]",
-    "test_a_worker_killed_anywhere_is_replaced_by_another_with_one_link_and_one_mail[embedded-delivery.linked]",
-    "test_a_worker_killed_anywhere_is_replaced_by_another_with_one_link_and_one_mail[embedded-delivery.storing]",
     "test_tables_are_not_changed_under_a_process_that_uses_them[postgresql]",
     "test_a_message_that_is_no_event_is_set_aside_unchanged[grown]",
     "test_only_the_data_window_is_uncertain_and_it_is_counted[mail.accepted-2-1]",
@@ -35,9 +25,8 @@ SLOW_AND_LIKE_ANOTHER = (
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        killed = item.name.endswith(tuple(f"[grown-{point}]" for point in WITHIN + SENDER))
         alike = item.path.name in GROWN_IS_LIKE_EMBEDDED and "[grown" in item.name
-        if killed or alike or item.name in SLOW_AND_LIKE_ANOTHER:
+        if alike or item.name in SLOW_AND_LIKE_ANOTHER:
             item.add_marker(pytest.mark.full)
 
 
