@@ -88,6 +88,15 @@ def begin(removal: Removal) -> bool:
 
 
 @unit_of_work
+def being_removed(delivery_id: UUID) -> bool:
+    """Whether the archive of a delivery may be gone at any moment, since its keep days are over."""
+    rows = Placement.objects.select_related("delivery").annotate(now=Now())
+    return any(
+        _is_archive(row) and _later(row) is None for row in rows.filter(delivery_id=delivery_id, remove_at__lte=Now())
+    )
+
+
+@unit_of_work
 def removed(removal: Removal) -> None:
     """The file is gone; a delivery whose archive it was is EXPIRED."""
     with transaction.atomic():

@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from ledger.deliveries import leave
+from ledger.expiry import being_removed
 from ledger.models import Delivery, Notification, StorageBackend
 from ledger.states import Kind, NoticeState, State, may_become
 from ledger.work import unit_of_work
@@ -21,7 +22,7 @@ TOLD = {State.DELIVERED: Kind.DELIVERED, State.FAILED: Kind.FAILED}
 
 
 class Forgotten(UserError):
-    """The delivery's event was erased, so that nothing more can be done with it."""
+    """The delivery's event was erased, or its archive is, so that nothing more can be done with it."""
 
 
 @unit_of_work
@@ -109,7 +110,7 @@ def resend(delivery_id: UUID, to: Sequence[str] = ()) -> list[str]:
         Addresses; none if the delivery is in another state.
 
     Raises:
-        Forgotten: its event is not kept any more.
+        Forgotten: its event is not kept any more, or its archive is about to be removed.
     """
     with transaction.atomic():
         row = Delivery.objects.select_for_update().filter(id=delivery_id, state__in=TOLD).first()
@@ -117,6 +118,8 @@ def resend(delivery_id: UUID, to: Sequence[str] = ()) -> list[str]:
             return []
         if not row.body:
             raise Forgotten(f"{delivery_id} ended too long ago: its event and its recipients are not kept any more.")
+        if being_removed(row.id):
+            raise Forgotten(f"The keep days of {delivery_id} are over. Publish the results again, as a new event.")
         kind = TOLD[State(row.state)]
         chosen = list(dict.fromkeys(to or parse_event(bytes(row.body)).data.recipients))
         unsent = Notification.objects.filter(

@@ -208,6 +208,8 @@ class Link:
         """
         with self._errors(idle=seconds):
             self._connection.process_data_events(seconds)
+            if not self.is_open and isinstance(why := self._channel._closing_reason, AMQPError):  # noqa: SLF001
+                raise why  # a message was held for too long, say
         if not self.is_open:
             self.close()
             raise BrokerUnavailable(f"RabbitMQ at {self._address.place} has closed our channel.")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pika
 import pytest
+from pika import spec
+from pika.frame import Method
 
 from messaging.connect import connect
 from messaging.engine import BrokerUnavailable, Consumer, Engine, Lost, Taken
@@ -144,7 +146,7 @@ def test_a_channel_closed_under_work_loses_nothing(rabbit_node: RabbitNode, engi
         with engine.consumer([queue], prefetch=2) as consumer:
             consumer.publish(outgoing("m"))
             taken = take(consumer)
-            with pytest.raises(BrokerUnavailable):
+            with pytest.raises(BrokerUnavailable, match=r"has closed the channel: .*timed out"):
                 consumer.pause(SOON)
             with pytest.raises(Lost):
                 consumer.ack(taken)
@@ -274,6 +276,59 @@ def test_a_queue_that_was_deleted_is_made_again(rabbit_node: RabbitNode, engine:
         consumer.publish(outgoing("m"))
 
         assert take(consumer).message_id == "m"
+
+
+@pytest.mark.parametrize("tag", ["", "ctag1.0"])
+def test_a_broker_that_cancels_whoever_holds_a_message_leaves_nobody_deaf(
+    rabbit_node: RabbitNode, topology: Topology, queue: str, tag: str
+) -> None:
+    """What RabbitMQ sends from 4.3 on instead of closing the channel; said here in its place, since it is not there."""
+    cancel = Method(1, spec.Basic.Cancel(tag, nowait=True)).marshal()
+    with Overheard(rabbit_node.port) as relay:
+        relay.open()
+        engine = connect(rabbit_node.url.replace(f":{rabbit_node.port}/", f":{relay.port}/"), topology)
+        with engine.consumer([queue], prefetch=2) as consumer:
+            consumer.publish(outgoing("m"))
+            taken = take(consumer)
+            relay.say(cancel)
+            with pytest.raises(BrokerUnavailable):
+                consumer.pause(SOON)
+            with pytest.raises(Lost):
+                consumer.ack(taken)
+
+            again = take(consumer)
+            consumer.ack(again)
+            consumer.publish(outgoing("next"))
+            following = take(consumer)
+            consumer.ack(following)
+    delete_queues(rabbit_node.url, topology)
+
+    assert [(one.message_id, one.redelivered) for one in (again, following)] == [("m", True), ("next", False)]
+
+
+def test_a_message_held_while_its_queue_is_deleted_leaves_nobody_deaf(
+    rabbit_node: RabbitNode, engine: Engine, queue: str
+) -> None:
+    with engine.consumer([queue], prefetch=2) as consumer:
+        consumer.publish(outgoing("gone"))
+        held = take(consumer)
+        rabbit_node.ctl("delete_queue", queue)
+        with pytest.raises(BrokerUnavailable):
+            consumer.take(SOON)
+        with pytest.raises(Lost):
+            consumer.ack(held)
+        assert consumer.take(0) is None
+        consumer.publish(outgoing("next"))
+
+        assert take(consumer).message_id == "next"
+
+
+class Overheard(Relay):
+    """A line on which somebody else says something to every client."""
+
+    def say(self, data: bytes) -> None:
+        for client in self._sockets[1::2]:
+            client.sendall(data)
 
 
 def _set(node: RabbitNode, **milliseconds: int) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -134,28 +135,48 @@ def test_a_failure_after_a_retry_is_still_told(settings: Settings, notices: Noti
     assert sorted(to for to, _ in send_all(notices, one)) == [ANNA, BERT]
 
 
-def test_the_archive_is_kept_as_long_as_the_last_mail_says(settings: Settings, notices: Notices) -> None:
-    from datetime import timedelta
-
-    from django.utils import timezone
-
-    from ledger.expiry import due
+def age(days: int) -> None:
+    """As if everything had happened so many days ago."""
     from ledger.models import Delivery, Notification, Placement
     from ledger.work import from_now
 
-    one = ended()
-    send_all(notices, one)
-    long_ago = timezone.now() - timedelta(days=40)
-    Delivery.objects.update(ended_at=long_ago)
-    Notification.objects.update(keep_until=long_ago.date() + timedelta(days=30))
+    past = timedelta(days=days)
+    for one in Delivery.objects.all():
+        if one.ended_at:
+            Delivery.objects.filter(id=one.id).update(ended_at=one.ended_at - past)
+    for mail in Notification.objects.all():
+        if mail.keep_until:
+            Notification.objects.filter(id=mail.id).update(keep_until=mail.keep_until - past)
     Placement.objects.update(remove_at=from_now(-1))
+
+
+def test_the_archive_is_kept_as_long_as_the_last_mail_says(settings: Settings, notices: Notices) -> None:
+    from ledger.expiry import due
+
+    one = ended()  # to be kept for 30 days
+    send_all(notices, one)
+    age(29)
+    resend(settings, str(one.id))
+    age(10)
+    assert due(look_only=True) == [], "the mail is still owed"
+    send_all(notices, one)
+    age(29)
+    assert due(look_only=True) == []
+    age(2)
+
     assert len(due(look_only=True)) == 1
 
-    resend(settings, str(one.id))
-    assert due(look_only=True) == []
-    send_all(notices, one)
 
-    assert due(look_only=True) == []
+def test_whose_keep_days_are_over_gets_no_link_to_what_is_being_removed(settings: Settings, notices: Notices) -> None:
+    one = ended()
+    send_all(notices, one)
+    age(32)
+
+    done = resend(settings, str(one.id))
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: The keep days of {one.id} are over.")
+    assert send_all(notices, one) == []
 
 
 def test_what_cannot_be_mailed_is_told_in_a_sentence(settings: Settings, notices: Notices) -> None:

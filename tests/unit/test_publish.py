@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from click.testing import CliRunner
 
 from messaging.messages import SimulationCompleted, digest, parse_event
 from messaging.settings import Settings, load
@@ -20,6 +21,7 @@ from messaging.topology import Topology
 from producer import InvalidEvent, Producer, Published, publish
 from producer.spool import SpoolFull
 from producer.wait import wait_for_link
+from simcourier.cli import main
 from tests.support.scripted_engine import ScriptedEngine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -321,6 +323,19 @@ def test_a_full_spool_is_told_and_is_emptied_first_once_the_broker_is_back(
         assert send(producer, results, simulation_id="d").state == "sent"
 
     assert broker.names == ["a", "b", "d"]
+
+
+def test_the_command_refuses_an_event_that_a_full_spool_does_not_keep(tmp_path: Path, results: Path) -> None:
+    variables = {"SIMCOURIER_DATA_DIR": str(tmp_path / "data"), "SIMCOURIER_SPOOL_MAX_EVENTS": "1"}
+    words = ["publish", str(results), "--to", "anna@example.org", "--backend", "local"]
+
+    kept, refused = (CliRunner().invoke(main, words, env=variables) for _ in range(2))
+
+    assert (kept.exit_code, refused.exit_code, refused.stdout) == (0, 1, "")
+    assert "stays in the spool" in kept.stdout
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"Error: The spool {tmp_path}/data/spool holds 1 events, ")
+    assert "see 'simcourier spool list'" in line.lower()
 
 
 def test_a_refused_event_stays_with_its_reason_and_the_others_go(
