@@ -13,17 +13,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedIOBase
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from consumer.compiled.load import Unavailable, loops
 from consumer.formats.contract import Floats
 
 BLOCK = 2 * 1024 * 1024  # bytes
 LARGE = 16 * 1024 * 1024  # bytes from which on the compiled way is the shorter one
 LONGEST_LINE = 16 * 1024 * 1024  # bytes; what is longer is no line of a result file
 MOST_COLUMNS = 3
+PADDING = 32  # bytes of zero after a piece: the compiled way need not ask for the end
 LARGEST_ID = 2**31 - 1
 
 
@@ -61,7 +64,7 @@ class Block:
     columns: tuple[Floats, Floats, Floats]
     others: list[OtherLine]
     lines: int
-    data: bytes
+    data: bytes | memoryview
     end: int
 
     def line_of(self, sample: int) -> int:
@@ -72,7 +75,7 @@ class Block:
                 break
             line += 1
         passed = -1
-        for number, text in enumerate(self.data.split(b"\n")):  # blank lines and comments were not kept
+        for number, text in enumerate(bytes(self.data).split(b"\n")):  # blank lines and comments were not kept
             if text.strip() and not text.lstrip().startswith(b"#"):
                 passed += 1
                 if passed == line:
@@ -80,7 +83,24 @@ class Block:
         return self.lines
 
 
-Scan = Callable[[bytes, int], Block]
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Whole lines that were read: the first ``size`` bytes of a buffer, zeros after them.
+
+    Args:
+        end: bytes of the file up to and with this piece.
+    """
+
+    buffer: bytearray
+    size: int
+    end: int
+
+    @property
+    def data(self) -> memoryview:
+        return memoryview(self.buffer)[: self.size]
+
+
+Scan = Callable[[Piece], Block]
 
 
 def blocks(stream: BinaryIO, size: int) -> Iterator[Block]:
@@ -91,52 +111,88 @@ def blocks(stream: BinaryIO, size: int) -> Iterator[Block]:
         size: of the file in bytes, as far as it is known: it decides on the way and nothing else.
 
     Yields:
-        blocks; the last one holds the last line even when no line end closes it.
+        blocks; the last one holds the last line even when no line end closes it. A block's ``data`` is there until the
+        next one is asked for.
     """
+    pieces = _Pieces(stream)
     if size < LARGE:
-        yield from (scan(data, end) for data, end in _pieces(stream))
+        yield from map(_scan_piece, pieces)
         return
     fast = _compiled()
     cores = min(os.cpu_count() or 1, 4)
-    waiting: deque[Future[Block]] = deque()
+    waiting: deque[tuple[Future[Block], Piece]] = deque()
     with ThreadPoolExecutor(cores, "results") as pool:
         try:
-            for data, end in _pieces(stream):
-                waiting.append(pool.submit(fast, data, end))
+            for piece in pieces:
+                waiting.append((pool.submit(fast, piece), piece))
                 if len(waiting) > cores:
-                    yield waiting.popleft().result()
+                    future, read = waiting.popleft()
+                    yield future.result()
+                    pieces.use_again(read)
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[0].result()
         finally:
-            for future in waiting:
+            for future, _ in waiting:
                 future.cancel()
 
 
 def _compiled() -> Scan:
     try:
-        from consumer.formats.datalines_compiled import scan as compiled
-    except ImportError:  # numba is not to be had for every Python at once: slower, and the same
-        return scan
-    return compiled
+        loops()
+    except Unavailable:  # numba is not to be had for every Python at once: slower, and the same
+        return _scan_piece
+    from consumer.formats.datalines_compiled import scan_piece
+
+    return scan_piece
 
 
-def _pieces(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """The file in pieces that end with a line, and the offset of each end."""
-    rest, end = b"", 0
-    while True:
-        read = stream.read(BLOCK)
-        if not read:
-            break
-        end += len(read)
-        cut = read.rfind(b"\n") + 1
-        if not cut and len(rest) + len(read) < LONGEST_LINE:
-            rest += read
-            continue
-        cut = cut or len(read)
-        yield rest + read[:cut], end - len(read) + cut
-        rest = read[cut:]
-    if rest:
-        yield rest, end
+class _Pieces:
+    """The file in pieces that end with a line. Where they are cut depends on its bytes alone."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = cast("BufferedIOBase", stream)
+        self._free: list[bytearray] = []
+
+    def use_again(self, piece: Piece) -> None:
+        """Nobody needs the piece's bytes any more: fresh memory costs a page fault for every 4 KiB."""
+        self._free.append(piece.buffer)
+
+    def __iter__(self) -> Iterator[Piece]:
+        rest, end = b"", 0
+        while True:
+            buffer = self._free.pop() if self._free else bytearray(2 * BLOCK)
+            if len(buffer) < len(rest) + BLOCK + PADDING:
+                buffer = bytearray(len(rest) + BLOCK + PADDING)
+            buffer[: len(rest)] = rest
+            size = len(rest) + self._fill(memoryview(buffer)[len(rest) : len(rest) + BLOCK])
+            end += size - len(rest)
+            if size == len(rest):
+                break
+            cut = buffer.rfind(b"\n", len(rest), size) + 1
+            if not cut and size < LONGEST_LINE:
+                rest = bytes(buffer[:size])
+                continue
+            cut = cut or size
+            rest = bytes(buffer[cut:size])
+            buffer[cut : cut + PADDING] = bytes(PADDING)
+            yield Piece(buffer, cut, end - len(rest))
+        if rest:
+            buffer[size : size + PADDING] = bytes(PADDING)
+            yield Piece(buffer, size, end)
+
+    def _fill(self, room: memoryview) -> int:
+        """Read until there is no room, or nothing more; streams may give less than they are asked for."""
+        done = 0
+        while done < len(room):
+            count = self._stream.readinto(room[done:])
+            if not count:
+                break
+            done += count
+        return done
+
+
+def _scan_piece(piece: Piece) -> Block:
+    return scan(bytes(piece.data), piece.end)
 
 
 def scan(data: bytes, end: int) -> Block:

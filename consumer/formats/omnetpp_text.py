@@ -154,7 +154,7 @@ class _Reader:
             )
 
     def _unfinished(self, block: Block) -> bool:
-        return block.end == self._size and not block.data.endswith(b"\n")
+        return block.end == self._size and bytes(block.data[-1:]) != b"\n"
 
     def _cut_off(self, line: int) -> None:
         self._sink.incomplete("The file ends in the middle of a line; what stands before it was read.", line)

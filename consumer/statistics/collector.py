@@ -218,7 +218,6 @@ class Collector:
         times = self._vectors.symbol_times(slot)
         interpolation = attributes.get("interpolationmode", "")
         holds = timed and (interpolation == "sample-hold" or (not interpolation and bool(_STATE.search(name))))
-        tracer = self._vectors.tracer(slot)
         values = quantiles.percentiles(PERCENTILES) if moments.count and not times else []
         return VectorRow(
             run=run,
@@ -238,7 +237,7 @@ class Collector:
             time_weighted_mean=moments.time_weighted_mean(end) if holds and moments.count and not times else None,
             held_until=end if holds and moments.count else None,
             shares=_shares(times, attributes.get("enum", ""), end, moments.last_time, moments.last_value),
-            trace=tracer.trace() if tracer else None,
+            trace=self._vectors.trace(slot),
             bins=() if timed else tuple(quantiles.histogram(_BINS)),
             timed=timed,
             interpolation=interpolation,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from consumer.formats.contract import Floats
 
@@ -75,6 +76,25 @@ class Quantiles:
             self._width = max(self._width // 2, _NARROWEST)
             self._pass_on()
 
+    def together(self, values: Floats, counts: NDArray[np.int64]) -> Quantiles:
+        """This distribution with some more values, each as often as its count says; not to be added to any more.
+
+        Args:
+            values: different ones, none of which was added here.
+        """
+        self._sort_in()
+        both = Quantiles()
+        both.count = self.count + int(counts.sum())
+        both._lost = self._lost
+        if self._levels is None:
+            everything = np.concatenate((self._values, values))
+            order = np.argsort(everything)
+            both._values, both._counts = everything[order], np.concatenate((self._counts, counts))[order]
+        else:
+            both._levels = [*self._levels]
+            both._values, both._counts = values, counts
+        return both
+
     def percentiles(self, percents: Sequence[float]) -> list[float]:
         """The values below which these percentages lie, interpolated between neighbours; NaN when there is none."""
         self._sort_in()
@@ -82,8 +102,9 @@ class Quantiles:
             return [float("nan")] * len(percents)
         values, counts = self._values, self._counts
         if self._levels is not None:
-            values = np.concatenate(self._levels)
-            counts = np.concatenate([np.full(len(part), 1 << level) for level, part in enumerate(self._levels)])
+            values = np.concatenate((*self._levels, values))
+            weights = [np.full(len(part), 1 << level) for level, part in enumerate(self._levels)]
+            counts = np.concatenate((*weights, counts))
             order = np.argsort(values, kind="stable")
             values, counts = values[order], counts[order]
         upto = np.cumsum(counts)
@@ -106,7 +127,7 @@ class Quantiles:
             counts, edges = np.histogram(self._values, most, (low, high), weights=self._counts)
         else:
             edges = np.linspace(low, high, most + 1)
-            counts = np.zeros(most)
+            counts = np.histogram(self._values, edges, weights=self._counts)[0].astype(np.float64)
             for level, part in enumerate(self._levels):
                 counts += np.histogram(part, edges)[0] * (1 << level)
         return [*zip(edges[:-1].tolist(), map(float, counts), strict=True), (float(edges[-1]), 0.0)]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consumer.formats.contract import Floats
 from consumer.statistics.model import Trace
+from consumer.statistics.tables import BASE, FUZZ, HELD, MOST_SPANS, SPAN, STATE, UPTO
 
-MOST_SPANS = 1000
+MOST_TRACES = 1000  # vectors that are drawn small: some 24 kB for each
 _WANTED = 400  # spans, where the end is known beforehand
 _FIRST_GUESS = 100  # spans in what is seen first, where it is not
 _MOST_DISTANT = 2**52  # spans from time 0: beyond, a double does not tell one from the next
-_FUZZ = 1e-9  # of a span: a sample on a border belongs to the span that begins there, whatever the division says
+_NEW, _NOT_DRAWN, _STOPPED = -1, -2, -3
 
 
 def nice_span(seconds: float) -> float:
@@ -22,7 +24,7 @@ def nice_span(seconds: float) -> float:
     if not (seconds > 0 and math.isfinite(seconds)):
         return 1.0
     decade = 10.0 ** math.floor(math.log10(seconds))
-    return next((step * decade for step in (1, 2, 5) if step * decade >= seconds * (1 - _FUZZ)), 10 * decade)
+    return next((step * decade for step in (1, 2, 5) if step * decade >= seconds * (1 - FUZZ)), 10 * decade)
 
 
 class Tracer:
@@ -31,91 +33,169 @@ class Tracer:
     Args:
         span: of time that is asked for, in seconds; None: chosen by what comes.
         end: when the run ends, as far as it is known, in seconds.
+        state: and ``room``: places for it in arrays of many, which compiled loops fill likewise; None: its own.
     """
 
-    __slots__ = ("_base", "_factor", "_held", "_high", "_low", "_span", "_stopped", "_upto", "_value")
+    __slots__ = ("_factor", "_held", "_high", "_low", "_state", "_stopped")
 
-    def __init__(self, span: float | None, end: float | None) -> None:
-        self._span = span or (nice_span(end / _WANTED) if end and end > 0 else 0.0)
-        self._factor = 5 if f"{self._span:e}".startswith("2") else 2
-        self._base = 0  # the first span's number, counted from time 0
-        self._upto = 0  # spans in use
-        self._held = self._low = self._high = np.empty(0)
+    def __init__(
+        self,
+        span: float | None,
+        end: float | None,
+        *,
+        state: Floats | None = None,
+        room: tuple[Floats, Floats, Floats] | None = None,
+    ) -> None:
+        self._state = np.empty(STATE) if state is None else state
+        first = span or (nice_span(end / _WANTED) if end and end > 0 else 0.0)
+        self._state[:] = first, 0.0, 0.0, math.nan
+        self._factor = _next_factor(first)
+        self._held, self._low, self._high = room or (np.empty(MOST_SPANS), np.empty(MOST_SPANS), np.empty(MOST_SPANS))
         self._stopped = False
-        self._value = math.nan
 
     def add(self, times: Floats, values: Floats) -> None:
         """Take samples whose times do not fall; whatever is too far from time 0 ends the drawing."""
-        first, last = float(times[0]), float(times[-1])
-        if not self._span:
-            self._span = nice_span((last - first) / _FIRST_GUESS)
-            self._factor = 5 if f"{self._span:e}".startswith("2") else 2
-        if self._stopped or not (abs(first) + abs(last)) / self._span < _MOST_DISTANT:
+        if self.reach(float(times[0]), float(times[-1])):
+            self._draw(times, values)
+
+    def reach(self, first: float, last: float) -> bool:
+        """Make the spans wide enough for samples from ``first`` to ``last``; False when nothing is to be drawn."""
+        state = self._state
+        if not state[SPAN]:
+            state[SPAN] = nice_span((last - first) / _FIRST_GUESS)
+            self._factor = _next_factor(float(state[SPAN]))
+        if self._stopped or not (abs(first) + abs(last)) / state[SPAN] < _MOST_DISTANT:
             self.stop()
-            return
-        if not self._upto:
-            self._base = self._number(first)
-        while self._number(last) - self._base >= MOST_SPANS:
+            return False
+        if not state[UPTO]:
+            state[BASE] = self._number(first)
+        while self._number(last) - state[BASE] >= MOST_SPANS:
             self._widen()
-        spans = np.floor(times / self._span + _FUZZ).astype(np.int64)
-        self._hold(spans, times, values)
-        starts = np.concatenate(([0], np.flatnonzero(spans[1:] != spans[:-1]) + 1))
-        places = spans[starts] - self._base
-        self._low[places] = np.fmin(self._low[places], np.fmin.reduceat(values, starts))
-        self._high[places] = np.fmax(self._high[places], np.fmax.reduceat(values, starts))
-        self._value = float(values[-1])
+        return True
 
     def stop(self) -> None:
         """Draw this vector no more: its time runs backwards, or nowhere."""
         self._stopped = True
-        self._held = self._low = self._high = np.empty(0)
 
     def trace(self) -> Trace | None:
         """What was drawn; None when there is nothing to draw."""
-        if self._stopped or not self._upto:
+        span, base, upto = self._state[:HELD].tolist()
+        if self._stopped or not upto:
             return None
-        used = slice(0, self._upto)
-        return Trace(
-            self._base * self._span,
-            self._span,
-            self._held[used].copy(),
-            self._low[used].copy(),
-            self._high[used].copy(),
-        )
+        used = slice(0, int(upto))
+        return Trace(base * span, span, self._held[used].copy(), self._low[used].copy(), self._high[used].copy())
 
     def _number(self, time: float) -> int:
-        return math.floor(time / self._span + _FUZZ)
+        return math.floor(time / float(self._state[SPAN]) + FUZZ)
 
-    def _hold(self, spans: NDArray[np.int64], times: Floats, values: Floats) -> None:
-        """Note the value at the beginning of each span that begins now, and make room for it."""
-        known, last = self._base + self._upto, int(spans[-1])
-        if last - self._base >= len(self._held):
-            room = min(max(2 * (last - self._base + 1), 32), MOST_SPANS)
-            self._held, self._low, self._high = (
-                np.concatenate((part, np.full(room - len(part), np.nan)))
-                for part in (self._held, self._low, self._high)
-            )
-        first = max(known - 1, self._base)  # the newest one may get another sample at its very beginning
-        begins = np.arange(first, max(last, known - 1) + 1)
-        place = np.searchsorted(times, (begins + _FUZZ) * self._span, side="right") - 1
-        before = self._value if known == first else self._held[first - self._base]
-        held = np.where(place >= 0, values[np.maximum(place, 0)], self._value)
-        if place[0] < 0:
-            held[0] = before
-        self._held[first - self._base : first - self._base + len(held)] = held
-        self._upto = max(self._upto, last + 1 - self._base)
+    def _draw(self, times: Floats, values: Floats) -> None:
+        span, base, used, before = self._state.tolist()
+        upto = int(used)
+        numbers = np.floor(times / span + FUZZ)
+        places = (numbers - base).astype(np.int64)
+        last = int(places[-1])
+        # From which span's beginning on each sample holds: its own if it stands at the beginning, else the next.
+        holds = places + (times > (numbers + FUZZ) * span)
+        known = max(upto - 1, 0)  # the newest one may get another sample at its very beginning
+        begins = np.arange(known, max(last + 1, upto))
+        place = np.searchsorted(holds, begins, side="right") - 1
+        held = np.where(place >= 0, values[np.maximum(place, 0)], before)
+        if upto and place[0] < 0:
+            held[0] = self._held[known]
+        self._held[known : known + len(held)] = held
+        self._low[upto : last + 1] = np.nan
+        self._high[upto : last + 1] = np.nan
+        starts = np.concatenate(([0], np.flatnonzero(places[1:] != places[:-1]) + 1))
+        touched = places[starts]
+        self._low[touched] = np.fmin(self._low[touched], np.fmin.reduceat(values, starts))
+        self._high[touched] = np.fmax(self._high[touched], np.fmax.reduceat(values, starts))
+        self._state[UPTO], self._state[HELD] = max(upto, last + 1), values[-1]
 
     def _widen(self) -> None:
         """Take two or five spans as one, so that the steps 1, 2, 10, 20, 100 follow each other."""
         factor, self._factor = self._factor, 7 - self._factor
-        base = self._base // factor
-        before = self._base - base * factor
-        after = -(before + self._upto) % factor
-        used = slice(0, self._upto)
+        span, first, used = self._state[:HELD].tolist()
+        base = first // factor
+        before, upto = int(first - base * factor), int(used)
+        after = -(before + upto) % factor
         held, low, high = (
-            np.concatenate((np.full(before, np.nan), part[used], np.full(after, np.nan))).reshape(-1, factor)
+            np.concatenate((np.full(before, np.nan), part[:upto], np.full(after, np.nan))).reshape(-1, factor)
             for part in (self._held, self._low, self._high)
         )
-        self._held, self._low, self._high = held[:, 0].copy(), np.fmin.reduce(low, 1), np.fmax.reduce(high, 1)
-        self._base, self._upto = base, len(self._held)
-        self._span *= factor
+        spans = len(held)
+        self._held[:spans] = held[:, 0]
+        self._low[:spans], self._high[:spans] = np.fmin.reduce(low, 1), np.fmax.reduce(high, 1)
+        self._state[:HELD] = span * factor, base, spans
+
+
+def _next_factor(span: float) -> int:
+    return 5 if f"{span:e}".startswith("2") else 2
+
+
+class Traces:
+    """The traces of the first vectors that have samples with times.
+
+    Args:
+        precision: seconds between the points of a trace; None: chosen for each vector.
+    """
+
+    def __init__(self, precision: float | None) -> None:
+        self._precision = precision
+        self._tracers: list[Tracer] = []
+        self.rows: NDArray[np.int32] = np.empty(0, np.int32)  # of each vector
+        self.state: Floats = np.empty((MOST_TRACES, STATE))
+        # Only what is drawn into takes memory.
+        self.held, self.low, self.high = (np.empty((MOST_TRACES, MOST_SPANS)) for _ in range(3))
+
+    def grow(self, vectors: int) -> None:
+        """Make room for this many vectors."""
+        more = vectors - len(self.rows)
+        if more > 0:
+            self.rows = np.concatenate((self.rows, np.full(more, _NEW, np.int32)))
+
+    def reach(
+        self,
+        slots: NDArray[np.int64],
+        firsts: Floats,
+        lasts: Floats,
+        backwards: Floats,
+        ends: Mapping[int, float | None],
+    ) -> None:
+        """Make ready for the samples of some vectors, each from its first to its last time.
+
+        Args:
+            slots: the vectors, rising.
+            firsts: and ``lasts``: their times.
+            backwards: how often a vector's time ran backwards so far.
+            ends: of the vectors that have times: when the run ends, as far as it is known.
+        """
+        for slot in slots[self.rows[slots] == _NEW].tolist():
+            drawn = slot in ends and len(self._tracers) < MOST_TRACES
+            self.rows[slot] = len(self._tracers) if drawn else _NOT_DRAWN
+            if drawn:
+                row = len(self._tracers)
+                room = self.held[row], self.low[row], self.high[row]
+                self._tracers.append(Tracer(self._precision, ends[slot], state=self.state[row], room=room))
+        rows = self.rows[slots]
+        span, base, upto = self.state[np.maximum(rows, 0), :HELD].T
+        with np.errstate(all="ignore"):
+            fits = (np.floor(lasts / span + FUZZ) - base < MOST_SPANS) & (upto > 0)
+            near = (np.abs(firsts) + np.abs(lasts)) / span < _MOST_DISTANT
+        easy = fits & near & ~(backwards > 0)
+        for place in np.flatnonzero((rows >= 0) & ~easy).tolist():
+            slot, tracer = int(slots[place]), self._tracers[rows[place]]
+            if backwards[place]:
+                tracer.stop()
+            if not tracer.reach(float(firsts[place]), float(lasts[place])):
+                self.rows[slot] = _STOPPED
+
+    def draw(self, slot: int, times: Floats, values: Floats) -> None:
+        """Draw samples of a vector that `reach` has made ready, as `consumer.compiled.samples.draw` does."""
+        row = int(self.rows[slot])
+        if row >= 0:
+            self._tracers[row].add(times, values)
+
+    def trace(self, slot: int) -> Trace | None:
+        """What was drawn of a vector."""
+        row = int(self.rows[slot]) if slot < len(self.rows) else _NEW
+        return self._tracers[row].trace() if row >= 0 else None

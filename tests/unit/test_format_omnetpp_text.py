@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.compiled import load
 from consumer.formats import datalines
 from consumer.formats.datalines_compiled import scan as compiled_scan
 from consumer.formats.omnetpp_text import OmnetppIndex, OmnetppText
@@ -287,6 +288,24 @@ def test_a_file_worth_it_is_read_in_blocks_and_tells_the_same(monkeypatch: pytes
     assert len(in_blocks.offsets) > 100
     in_blocks.offsets = plain.offsets
     assert same(in_blocks, plain)
+
+
+def test_without_a_compiler_a_large_file_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing() -> bytes:
+        raise load.Unavailable("no compiler here")
+
+    monkeypatch.setattr(datalines, "LARGE", 1)
+    usual = text(VERSION_3)
+    load._loops.cache_clear()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(load, "_object_files", nothing)
+            plain = text(VERSION_3)
+            assert isinstance(load._loops(), load.Unavailable)
+    finally:
+        load._loops.cache_clear()
+
+    assert same(plain, usual)
 
 
 # Whatever happens to a file

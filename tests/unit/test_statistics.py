@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from consumer.formats.contract import Run, Statistic
 from consumer.formats.omnetpp_text import OmnetppText
+from consumer.statistics import looped as looped_module
 from consumer.statistics import quantiles as quantiles_module
 from consumer.statistics import vectors as vectors_module
 from consumer.statistics.binned import percentiles, statistic_row
@@ -171,6 +172,74 @@ def test_the_samples_of_many_vectors_in_any_order_are_told_apart(monkeypatch: py
         assert row.stddev == pytest.approx(statistics.stdev(values))
         assert row.time_weighted_mean == pytest.approx(time_average(samples, end))
         assert list(row.percentiles.values()) == pytest.approx(list(np.percentile(values, PERCENTILES)))
+
+
+# The two ways to take samples in
+
+
+def rows_of(batches: list[list[tuple[int, float, float]]], *, compiled: bool) -> list[str]:
+    """All that is known of five vectors, the last but one an enumeration and the last one without times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looped_module, "loaded", lambda: compiled)
+        patch.setattr(vectors_module, "WAITING", 1)
+        found = collector()
+        found.begin_file("f", 0, "x")
+        found.run(Run("r", "Own", end=50.0))
+        for name in "abc":
+            found.vector("m", name, {"interpolationmode": "sample-hold"})
+        found.vector("m", "d", {"enum": "A=0,B=1"})
+        found.vector("m", "e", {}, timed=False)
+        for batch in batches:
+            slots, times, values = zip(*batch, strict=True)
+            found.samples(np.array(slots, np.int32), np.array(times), np.array(values))
+        found.end_file()
+        summary = found.summary()
+        assert found._vectors._loops.ready(wanted=False) is compiled
+        return [shown(row) for row in found.vector_rows()] + [shown(warned) for warned in summary.warnings]
+
+
+def shown(row: object) -> str:
+    with np.printoptions(threshold=10_000, floatmode="unique"):
+        return repr(row)
+
+
+ODD = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, 1e300, -1e-300, 0.1, 50.0])
+STEPS = st.one_of(st.floats(0, 2), st.sampled_from([0.0, 0.0, 1.0, 30.0, 1e6, -1.0]))
+SAMPLES = st.tuples(st.integers(0, 4), STEPS, st.one_of(st.integers(0, 90).map(float), st.floats(-10, 10), ODD))
+
+
+@given(st.lists(st.lists(SAMPLES, min_size=1, max_size=80), min_size=1, max_size=6), st.one_of(st.none(), ODD))
+@settings(max_examples=60, deadline=None)
+def test_the_compiled_way_and_the_plain_one_take_in_the_same(
+    batches: list[list[tuple[int, float, float]]], odd_time: float | None
+) -> None:
+    clock = 0.0
+    for batch in batches:
+        for place, (slot, step, value) in enumerate(batch):
+            clock += step
+            batch[place] = slot, clock, value
+    if odd_time is not None:
+        slot, _, value = batches[-1][-1]
+        batches[-1][-1] = slot, odd_time, value
+
+    assert rows_of(batches, compiled=True) == rows_of(batches, compiled=False)
+
+
+def test_many_values_are_told_apart_likewise_by_both_ways() -> None:
+    chance = random.Random(8)
+    clock, batches = 0.0, []
+    for _ in range(40):
+        batch = []
+        for _ in range(1000):
+            clock += chance.expovariate(100)
+            slot = chance.randrange(5)
+            value = [chance.randrange(50), chance.randrange(200), chance.random(), chance.randrange(3), chance.random()]
+            batch.append((slot, clock, float(value[slot])))
+        batches.append(batch)
+
+    told = rows_of(batches, compiled=True)
+
+    assert told == rows_of(batches, compiled=False)
 
 
 # Percentiles in bounded memory
