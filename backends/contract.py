@@ -39,6 +39,12 @@ class Archive(Protocol):
     def open(self, offset: int = 0) -> BinaryIO:
         """A reader from byte ``offset`` on; ``read`` blocks until bytes exist and raises when packing failed."""
 
+    def wait(self, size: int, seconds: float) -> bool:
+        """Wait until there are ``size`` bytes, or all; False: not within so many seconds. Raises as a reader.
+
+        What is packed may pause for minutes, longer than a service keeps a request open in which nothing comes.
+        """
+
 
 class Progress(Protocol):
     """Where a `Backend.store` is: kept over crashes, so that a new process goes on instead of starting again."""

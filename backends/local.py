@@ -30,6 +30,7 @@ NOTE_EVERY = 8 * PIECE
 # at all is for proxies that end a request after an hour.
 CHUNK = 16 * 1024 * PIECE
 NEW_UPLOADS = 2
+PAUSE_SECONDS = 10.0  # a request ends when nothing was packed for so long: servers and proxies keep it a minute at most
 HOST = re.compile(r"[\w.:%-]+")
 # Seconds. The first is also how long the server may take no bytes at all, as it does while a slow disk catches up; the
 # second, how long it may take to make a large file durable before it answers.
@@ -173,10 +174,14 @@ class Local(Backend[Config]):
         while upload.length is None or upload.offset < upload.length:
             # With a length, requests announces it; without one, it sends chunks (RFC 9112, section 7.1).
             kind = _Body if upload.length is None else _SizedBody
-            answer = self._patch(upload, kind(archive, progress, upload))
+            body = kind(archive, progress, upload)
+            answer = self._patch(upload, body)
             upload.offset = _offset(answer)
             progress.save({"upload": upload.url}, upload.offset)
-            if upload.length is None:
+            if body.paused:
+                while not archive.wait(upload.offset + PIECE, PAUSE_SECONDS):
+                    pass
+            elif upload.length is None:
                 self._end(upload, archive, progress)
 
     def _end(self, upload: _Upload, archive: Archive, progress: Progress) -> None:
@@ -357,6 +362,9 @@ class _Body:
 
     Where the request brings the last byte, this is held back until all is known to be well: the length is right, and
     the fence still holds. With it, the file is there.
+
+    Attributes:
+        paused: it ended because nothing more was packed for a while.
     """
 
     def __init__(self, archive: Archive, progress: Progress, upload: _Upload) -> None:
@@ -366,11 +374,12 @@ class _Body:
         self._start = upload.offset
         length = upload.length
         self._stop = None if length is None else min(length, self._start + CHUNK)
+        self.paused = False
 
     def __iter__(self) -> Iterator[bytes]:
         at = noted = self._start
         with closing(_pieces(self._archive, at)) as pieces:
-            for piece in pieces:
+            while self._goes_on(at) and (piece := next(pieces, b"")):
                 if self._stop is not None and at + len(piece) >= self._stop:
                     yield self._last(piece, at, pieces)
                     return
@@ -381,6 +390,10 @@ class _Body:
                     self._progress.save({"upload": self._upload.url}, at)
         if self._stop is not None:
             raise TransientError(f"The archive ended after {at} of {self._upload.length} bytes.")
+
+    def _goes_on(self, at: int) -> bool:
+        self.paused = self._stop is None and not self._archive.wait(at + PIECE, PAUSE_SECONDS)
+        return not self.paused
 
     def _last(self, piece: bytes, at: int, pieces: Iterator[bytes]) -> bytes:
         """What is left of a piece in which the request ends."""

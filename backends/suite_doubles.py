@@ -77,6 +77,11 @@ class SampleArchive:
         reader = _Reader(self, offset)
         return cast("BinaryIO", reader) if self._grows else io.BufferedReader(reader)
 
+    def wait(self, size: int, seconds: float) -> bool:
+        """Its readers never wait."""
+        del size, seconds
+        return True
+
     def piece(self, start: int, length: int) -> bytes:
         """What a reader gets: at most ``length`` bytes from ``start``; none at the end."""
         if self._fails_after is not None and start >= self._fails_after:

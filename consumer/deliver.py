@@ -184,7 +184,9 @@ class _Packing:
         sent = None
         if not claim.archive_sha256:  # else it was packed before: it is to become the same, which the end will show
             chosen = choose(data.backend, data.fallback_backends, accepted=True)
-            if not plugin(chosen.identifier).needs_size and not self._making.wait(SOON_SECONDS):
+            # Of what an earlier try has sent, only `_send` finds out whether it is good.
+            soon = not claim.sent_digest and self._making.wait(SOON_SECONDS)
+            if not (plugin(chosen.identifier).needs_size or soon):
                 sent = self._send(http, chosen)
         packed = self._finished()
         return packed, self._generation, sent

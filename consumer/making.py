@@ -28,6 +28,7 @@ from consumer.packing.growing import GrowingArchive
 from consumer.packing.manifest import add_manifest, free_name
 from consumer.report.key import Key
 from consumer.snapshot import Snapshot
+from messaging import faults
 from messaging.amounts import amount
 
 log = structlog.get_logger()
@@ -152,10 +153,12 @@ class Making:
     def _tell(self, done: int, total: int) -> None:
         del total
         self._packed_bytes = done
+        faults.point("delivery.packing")
 
     def _tell_read(self, done: int) -> None:
         self._ensure()
         self._read_bytes = done
+        faults.point("delivery.reading")
 
     def _analyse(self, folder: Path) -> Analysis | None:
         try:

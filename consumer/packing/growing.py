@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Condition
@@ -113,13 +114,22 @@ class GrowingArchive:
         self._wait_for(lambda: self._written > offset or self._ended())
         return max(0, self.written - offset)
 
-    def _wait_for(self, condition: Callable[[], bool]) -> None:
+    def wait(self, size: int, seconds: float) -> bool:
+        """Wait, at most so long, until there are ``size`` bytes or the end has come; whether that is so.
+
+        Raises:
+            what `fail` was given.
+        """
+        return self._wait_for(lambda: self._written >= size or self._ended(), seconds)
+
+    def _wait_for(self, condition: Callable[[], bool], seconds: float = float("inf")) -> bool:
+        until = time.monotonic() + seconds
         while True:
             with self._grew:
-                there = self._grew.wait_for(condition, WAITING_SECONDS)
+                there = self._grew.wait_for(condition, max(0.0, min(WAITING_SECONDS, until - time.monotonic())))
                 self._raise_failure()
-            if there:
-                return
+            if there or time.monotonic() >= until:
+                return there
             if self.waiting is not None:
                 self.waiting()
 

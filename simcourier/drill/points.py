@@ -68,6 +68,8 @@ POINTS: Mapping[str, Point] = {
     "delivery.claimed": Point(WORKER, "has claimed the delivery", _one),
     "delivery.collecting": Point(WORKER, "is about to look at the results", _one),
     "delivery.packaging": Point(WORKER, "has found the files", _one),
+    "delivery.packing": Point(WORKER, "has packed some of them", _one),
+    "delivery.reading": Point(WORKER, "has read some of them for the summary", _one),
     "delivery.packed": Point(WORKER, "has packed them", _one),
     "delivery.storing": Point(WORKER, "has noted where the archive goes", _one),
     "lease.renewed": Point(WORKER, "has renewed its lease meanwhile", _slow),

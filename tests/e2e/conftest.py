@@ -12,7 +12,13 @@ from tests.support.broker import delete_queues
 from tests.support.installation import Installation
 
 # What is about the ledger or one machine and not about the engine.
-GROWN_IS_LIKE_EMBEDDED = ("test_retention.py", "test_doctor.py", "test_sweep.py", "test_wrong_input.py")
+GROWN_IS_LIKE_EMBEDDED = (
+    "test_crashes_midway.py",
+    "test_retention.py",
+    "test_doctor.py",
+    "test_sweep.py",
+    "test_wrong_input.py",
+)
 SLOW_AND_LIKE_ANOTHER = (
     "test_tables_are_not_changed_under_a_process_that_uses_them[postgresql]",
     "test_a_message_that_is_no_event_is_set_aside_unchanged[grown]",

@@ -130,6 +130,32 @@ def test_a_server_that_takes_nothing_for_a_while_does_not_end_an_upload(
     assert stored.size == 32 * MIB
 
 
+def test_packing_that_pauses_for_longer_than_the_server_waits_does_not_end_an_upload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Large results are packed long before they are read for the summary."""
+    monkeypatch.setattr("backends.local.PAUSE_SECONDS", 0.2)
+    goes_on = threading.Event()
+
+    class Pausing(SampleArchive):
+        def wait(self, size: int, seconds: float) -> bool:
+            return size <= 4 * MIB or goes_on.wait(seconds)
+
+        def piece(self, start: int, length: int) -> bytes:
+            assert start < 4 * MIB or goes_on.wait(20)
+            return super().piece(start, length)
+
+    archive = Pausing(12 * MIB, key="pausing", name="x.zip", grows=True)
+    with LocalCloud(arguments=("--read-timeout", "1")) as server, session() as http:
+        backend = Local(Local.Config.model_validate({"server": server.url, "key": server.key}), http)
+        timer = threading.Timer(2, goes_on.set)
+        timer.start()
+        stored = backend.store(archive, SampleProgress())
+        timer.join()
+
+        assert (stored.size, server.fetch(server.link("pausing"))) == (12 * MIB, archive.content())
+
+
 def test_sigterm_ends_it_cleanly_and_its_files_stay() -> None:
     with LocalCloud() as server:
         server.put("stays", CONTENT)

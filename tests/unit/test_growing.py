@@ -88,6 +88,19 @@ def test_a_reader_waits_for_what_is_not_there_yet(growing: GrowingArchive, aside
     assert reader.result(30) == CONTENT[:10]
 
 
+def test_whoever_would_wait_too_long_is_told(growing: GrowingArchive, aside: ThreadPoolExecutor) -> None:
+    growing.write(CONTENT[:10])
+
+    assert growing.wait(10, 0)
+    assert not growing.wait(11, 0.05)
+    waiting = aside.submit(growing.wait, 1000, 30)
+    assert waits(waiting)
+    growing.write(CONTENT[10:1000])
+    assert waiting.result(30)
+    growing.finish(SHA256)
+    assert growing.wait(1001, 0), "no more will come"
+
+
 @pytest.mark.parametrize(
     "look", [read_all, lambda archive: archive.sha256, lambda archive: prefix_sha256(archive, 5_000_000, never)]
 )
