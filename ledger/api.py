@@ -27,8 +27,8 @@ from ledger.notifications import (
     announcement,
     notify_operator,
 )
-from ledger.operators import cancel, resend, retry
-from ledger.replay import Replay, replayed, to_be_replayed
+from ledger.operators import cancel, retry
+from ledger.replay import replayed, to_be_replayed
 from ledger.retention import Keep, forget
 from ledger.states import Kind, NoticeState, Stage, State
 from ledger.study import Compared
@@ -58,7 +58,6 @@ __all__ = [
     "OtherBody",
     "Overdue",
     "Removal",
-    "Replay",
     "Stage",
     "State",
     "Superseded",
@@ -82,7 +81,6 @@ __all__ = [
     "owed",
     "recent",
     "replayed",
-    "resend",
     "retry",
     "stamp",
     "to_be_replayed",
