@@ -17,6 +17,8 @@ from ledger.work import unit_of_work
 from messaging.errors import UserError
 from messaging.messages import parse_event
 
+# Of a mail about a failure that an operator has overtaken.
+STARTED_AGAIN = "The delivery was started again."
 # About what a mail can be sent again, and which one. (EXPIRED: its link leads nowhere.)
 TOLD = {State.DELIVERED: Kind.DELIVERED, State.FAILED: Kind.FAILED}
 
@@ -64,7 +66,7 @@ def retry(delivery_id: UUID) -> bool:
             Notification.objects.filter(unsent, delivery_id=delivery_id).update(
                 state=NoticeState.FAILED,
                 fence=F("fence") + 1,
-                reason="The delivery was started again.",
+                reason=STARTED_AGAIN,
                 lease_until=None,
                 wake_at=None,
             )

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Sum
 
 from ledger import setup
 from ledger.errors import LedgerRefused, place, unavailable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 5
 MOST_SKEW = timedelta(seconds=5)
+MAIL_DAYS = 7
 
 
 def start(settings: Settings) -> Iterator[Finding]:
@@ -67,6 +69,7 @@ def database(settings: Settings, found: list[Definition]) -> Iterator[Finding]:
             yield from _users()
             yield from _definitions(found)
             yield _dead_letters()
+            yield _mails()
     except (DatabaseError, InterfaceError) as error:
         yield Finding("database", Mark.TROUBLE, str(unavailable(error)))
     finally:
@@ -187,4 +190,25 @@ def _dead_letters() -> Finding:
         Mark.WARNING,
         f"{count} messages could not be understood.",
         "Run 'simcourier dead list'; mend the cause, then 'simcourier dead replay', or 'simcourier dead discard'.",
+    )
+
+
+def _mails() -> Finding:
+    from ledger.models import Notification
+    from ledger.operators import STARTED_AGAIN
+    from ledger.states import NoticeState
+    from ledger.work import from_now
+
+    lately = Notification.objects.filter(created_at__gt=from_now(-MAIL_DAYS * 86400.0))
+    failed = lately.filter(state=NoticeState.FAILED).exclude(reason=STARTED_AGAIN).count()
+    waiting = lately.filter(state=NoticeState.PENDING, attempts__gt=0).count()
+    again = lately.aggregate(times=Sum("uncertain"))["times"] or 0
+    told = (
+        f"Of the last {MAIL_DAYS} days, {failed} could not be sent and {waiting} were not taken yet; sent again "
+        f"without knowing whether it had arrived: {again}."
+    )
+    if not failed and not waiting:
+        return Finding("mails", Mark.OK, told)
+    return Finding(
+        "mails", Mark.WARNING, told, "The admin (Notifications) and 'simcourier where ID' show the mail server's words."
     )

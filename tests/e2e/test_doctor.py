@@ -256,16 +256,21 @@ def test_tables_of_another_version_are_told(installation: Installation) -> None:
     assert f"{NAME} is not known here" in newer.trouble()
 
 
-def test_dead_letters_and_definitions_that_failed_are_told(installation: Installation) -> None:
-    from ledger.api import file_dead_letter, mark_unhealthy
+def test_dead_letters_mails_and_definitions_that_failed_are_told(installation: Installation) -> None:
+    from ledger.api import file_dead_letter, mark_unhealthy, notify_operator
+    from ledger.models import Notification
 
     file_dead_letter(b"?", headers={}, queue="q", reason="no JSON", publisher=None)
     mark_unhealthy("local", "It has no room left.", operator="")
+    notify_operator("a disk", "It is full.", "ops@example.org")
+    Notification.objects.update(state="FAILED", reason="550 no such user", uncertain=2)
     installation.start_cloud()
 
     report = Report(installation.environ)
 
-    assert "1 messages could not be understood. Run: simcourier dead list" in report.of("dead letters")[0]
+    assert "1 messages could not be understood. Run 'simcourier dead list'" in report.of("dead letters")[0]
+    assert "1 could not be sent and 0 were not taken yet; sent again without knowing" in report.of("mails")[0]
+    assert "had arrived: 2. The admin (Notifications)" in report.of("mails")[0]
     assert "It failed before: It has no room left." in report.of("backend local")[1]
 
 
