@@ -10,6 +10,7 @@ from consumer.formats.contract import HEAD
 from consumer.formats.registry import recognise, troubles
 from consumer.packing.sources import opened
 from consumer.report.key import Key, pick
+from consumer.report.plots import Plot, plots
 from consumer.report.write import write
 from consumer.snapshot import Snapshot, SourceFile
 from consumer.statistics.collector import Collector
@@ -24,11 +25,13 @@ class Analysis:
     Args:
         summary: all numbers.
         key: those that a mail tells.
+        plots: as they are drawn in the report.
         files: names of the files that were written, with ``/``, within their folder.
     """
 
     summary: Summary
     key: Key
+    plots: tuple[Plot, ...]
     files: tuple[str, ...]
 
 
@@ -69,10 +72,16 @@ def analyse(
         for text in (*snapshot.left_out, *troubles()):
             collector.note(text)
         summary = collector.summary()
+        drawn = plots(summary)
         names = write(
-            summary, folder, scalars=rows.scalars(), statistics=rows.statistics(), vectors=collector.vector_rows()
+            summary,
+            folder,
+            scalars=rows.scalars(),
+            statistics=rows.statistics(),
+            vectors=collector.vector_rows(),
+            drawn=drawn,
         )
-    return Analysis(summary, pick(summary), tuple(names))
+    return Analysis(summary, pick(summary), drawn, tuple(names))
 
 
 def _read(file: SourceFile, collector: Collector) -> None:

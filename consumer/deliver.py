@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 
 PROGRESS_SECONDS = 2.0  # between two notes of how far packing is
 SOON_SECONDS = 0.25  # an archive that is whole by then is sent as one
+NAMES_TOLD = 5  # of the files in an archive
 CRASHES_WITH_SUMMARY = 2  # workers that ended unexpectedly: the next one leaves out what reads the files
 
 
@@ -256,6 +258,8 @@ class _Packing:
                 warnings=self._snapshot.left_out,
                 notes=made.notes,
                 statistics=[asdict(one) for one in made.key.statistics] if made.key else [],
+                contents=_contents(self._snapshot, made.summary),
+                pictures=made.pictures,
                 sent_meanwhile=bool(self._growing.key),
             )
             log.info(
@@ -265,6 +269,12 @@ class _Packing:
                 generation=self._generation,
             )
         return made.packed
+
+
+def _contents(snapshot: Snapshot, summary: str) -> dict[str, Any]:
+    files = snapshot.files
+    names = [file.name for file in islice(files, NAMES_TOLD)]
+    return {"files": len(files), "bytes": files.size, "names": names, "summary": summary}
 
 
 def _store(

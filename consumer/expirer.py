@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import os
 import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import requests
 import structlog
 
+from backends.contract import Link
 from backends.errors import BackendError, PermanentError
 from backends.http import session
 from consumer.stop import Stop
 from consumer.store import open_backend, translate
-from ledger.api import Removal, UnknownBackend, definition, expiry, lock, mark_unhealthy, unlock
+from ledger.api import (
+    Relink,
+    Removal,
+    UnknownBackend,
+    definition,
+    expiry,
+    lock,
+    mark_unhealthy,
+    relink_later,
+    relinked,
+    remind,
+    to_relink,
+    unlock,
+)
 from messaging import faults
 from messaging.errors import UserError
 
@@ -22,6 +37,7 @@ log = structlog.get_logger()
 
 LOCK = "expire"
 LOCK_SECONDS = 600.0
+REMINDER_LOCK, REMINDER_SECONDS = "reminders", 3600.0
 
 
 def holder() -> str:
@@ -33,14 +49,34 @@ class Busy(UserError):
     """Somebody else has the lock."""
 
 
-def expire_round(worker: str, site: Mapping[str, Any], operator: str, stop: Stop) -> None:
-    """Remove what is due, unless somebody else does so, until it is done or a stop is requested."""
+def expire_round(worker: str, site: Mapping[str, Any], operator: str, remind_days: int, stop: Stop) -> None:
+    """Remove what is due, unless somebody else does so, until it is done or a stop is requested.
+
+    And, once an hour, remind of what will be removed within ``remind_days``; 0: never.
+    """
+    if remind_days and lock(REMINDER_LOCK, uuid.uuid4().hex, REMINDER_SECONDS):
+        owed = remind(remind_days)
+        if owed:
+            log.info("reminders.owed", mails=owed)
+    relink(site, stop)
     try:
         for _ in expire(worker, site, operator):
             if stop.requested:
                 return
     except Busy:
         return
+
+
+def relink(site: Mapping[str, Any], stop: Stop) -> None:
+    """Let links live as long as their archives are kept now."""
+    waiting = to_relink()
+    if not waiting:
+        return
+    with session() as http:
+        for one in waiting:
+            if stop.requested:
+                return
+            _relink(one, http, site)
 
 
 def expire(worker: str, site: Mapping[str, Any], operator: str) -> Iterator[tuple[Removal, str]]:
@@ -65,6 +101,19 @@ def expire(worker: str, site: Mapping[str, Any], operator: str) -> Iterator[tupl
                         return
     finally:
         unlock(LOCK, worker)
+
+
+def _relink(one: Relink, http: requests.Session, site: Mapping[str, Any]) -> None:
+    facts = {"delivery_id": str(one.delivery_id), "backend": one.backend}
+    try:
+        backend = open_backend(definition(one.backend), http, site)
+        link: Link = translate(lambda: backend.link(one.stored, one.expires))
+    except (BackendError, UnknownBackend) as error:
+        relink_later(one, give_up=isinstance(error, PermanentError) and error.scope != "backend")
+        log.warning("link.not_prolonged", **facts, error=str(error))
+        return
+    relinked(one, link)
+    log.info("link.prolonged", **facts, expires=link.expires.isoformat() if link.expires else None)
 
 
 def _remove(removal: Removal, http: requests.Session, site: Mapping[str, Any], operator: str) -> str:

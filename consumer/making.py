@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
@@ -27,6 +27,8 @@ from consumer.packing.deflate import Compression
 from consumer.packing.growing import GrowingArchive
 from consumer.packing.manifest import add_manifest, free_name
 from consumer.report.key import Key
+from consumer.report.picture import chosen, png
+from consumer.report.plain import shown
 from consumer.snapshot import Snapshot
 from messaging import faults
 from messaging.amounts import amount
@@ -34,17 +36,25 @@ from messaging.amounts import amount
 log = structlog.get_logger()
 
 SUMMARY = "summary"
+MOST_PICTURES = 3
 NO_ROOM_SECONDS = 60.0
 NO_SUMMARY = "The summary could not be made; the operator finds the reason in the worker's log."
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A finished archive, and what is said about the results; no ``key``: there is no summary."""
+    """A finished archive, and what is said about the results; no ``key``: there is no summary.
+
+    Args:
+        summary: name of the folder that holds it.
+        pictures: plots for the mail and the delivery's page; they are not in the archive.
+    """
 
     packed: Packed
     key: Key | None
     notes: tuple[str, ...]
+    summary: str = ""
+    pictures: tuple[Mapping[str, Any], ...] = ()
 
 
 class Making:
@@ -147,7 +157,8 @@ class Making:
         packed = Packed(path, self._growing.name, written.size, written.sha256)
         if found:
             known = set(self._snapshot.left_out)  # which are told apart
-            return Made(packed, found.key, tuple(note for note in found.key.warnings if note not in known))
+            notes = tuple(note for note in found.key.warnings if note not in known)
+            return Made(packed, found.key, notes, base, _pictures(found))
         return Made(packed, None, (NO_SUMMARY,))
 
     def _tell(self, done: int, total: int) -> None:
@@ -179,6 +190,22 @@ class Making:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pictures(found: Analysis) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return tuple(
+            {
+                "title": shown(one.full_title),
+                "note": shown(one.note),
+                "alt": one.chart.description,
+                "png": png(one.chart),
+            }
+            for one in chosen(found.plots, MOST_PICTURES)
+        )
+    except Exception:  # the mail is worth more than its plot
+        log.exception("picture.bug")
+        return ()
 
 
 def ensure_room(snapshot: Snapshot, folder: Path) -> None:

@@ -62,7 +62,7 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
     if sweep:
         keep = Keep(settings.keep_recipients_days, settings.keep_deliveries_days)
         sweeper = Sweeper(engine, worker, settings.sweep_seconds, keep)
-        remove = partial(expire_round, worker, settings.site, settings.operator_email, stop)
+        remove = partial(expire_round, worker, settings.site, settings.operator_email, settings.remind_days, stop)
         threads.append(in_rounds("sweep", sweeper.round, stop, settings.sweep_seconds))
         threads.append(in_rounds("expiry", remove, stop, settings.sweep_seconds))  # apart: services may be slow
     log.info(
@@ -88,7 +88,7 @@ def run_email_sender(settings: Settings, engine: Engine) -> None:
     notices = Notices(lease=MAIL_LEASES * settings.lease_seconds, overdue=settings.overdue_seconds)
     sender = EmailSender(
         notices,
-        Renderer(settings.email_from),
+        Renderer(settings.email_from, settings.told_url, keeps_longer=settings.keep_longer_days > 0),
         transport(settings.email_url.get_secret_value(), timeout=settings.lease_seconds),
         Policy(patience=MAIL_PATIENCE_SECONDS),
         stop,

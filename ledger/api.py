@@ -16,6 +16,7 @@ from ledger.definitions import (
 from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody, owed
 from ledger.errors import LedgerUnavailable
 from ledger.expiry import Removal
+from ledger.keeping import Relink, relink_later, relinked, to_relink
 from ledger.lookup import DeliveryView, NoticeView, find, recent
 from ledger.notifications import (
     MAIL_PATIENCE_SECONDS,
@@ -28,7 +29,9 @@ from ledger.notifications import (
     notify_operator,
 )
 from ledger.operators import cancel, retry
+from ledger.reminders import remind
 from ledger.replay import replayed, to_be_replayed
+from ledger.results import Contents, Drawn
 from ledger.retention import Keep, forget
 from ledger.states import Kind, NoticeState, Stage, State
 from ledger.study import Compared
@@ -40,11 +43,13 @@ __all__ = [
     "PROBE_SECONDS",
     "Claim",
     "Compared",
+    "Contents",
     "DeadLetterView",
     "Definition",
     "Deliveries",
     "DeliveryNotice",
     "DeliveryView",
+    "Drawn",
     "Ended",
     "Held",
     "Keep",
@@ -57,6 +62,7 @@ __all__ = [
     "OperatorNotice",
     "OtherBody",
     "Overdue",
+    "Relink",
     "Removal",
     "Stage",
     "State",
@@ -80,9 +86,13 @@ __all__ = [
     "overdue",
     "owed",
     "recent",
+    "relink_later",
+    "relinked",
+    "remind",
     "replayed",
     "retry",
     "stamp",
     "to_be_replayed",
+    "to_relink",
     "unlock",
 ]

@@ -17,8 +17,10 @@ from django.db.models.functions import Coalesce, Greatest, Now
 
 from backends.contract import Link, Stored
 from backends.errors import Superseded
-from ledger.models import Delivery, Notification, Placement
-from ledger.states import Kind, NoticeState, Stage, State
+from ledger.addresses import new_key
+from ledger.models import Delivery, Notification, Picture, Placement, Step
+from ledger.states import Kind, NoticeState, Stage, State, StepKind
+from ledger.steps import note
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.messages import SimulationCompleted, digest, parse_event
 
@@ -119,6 +121,7 @@ class Deliveries:
                     title=data.title,
                     campaign_id=data.campaign.id if data.campaign else "",
                     backend=data.backend,
+                    page_key=new_key(),
                     received_at=Now(),
                     wake_at=from_now(self.overdue),
                     wake_seconds=self.overdue,
@@ -139,7 +142,10 @@ class Deliveries:
         body_digest = digest(body)
         for _ in range(2):
             if self._take(event.id, body_digest):
-                return self._claimed(event.id)
+                claim = self._claimed(event.id)
+                if claim.crashes:
+                    note(event.id, StepKind.TAKEN_OVER, worker=self.worker)
+                return claim
             answer = self._why_not(event.id, body_digest)
             if answer is not None:
                 return answer
@@ -248,6 +254,8 @@ class Deliveries:
         warnings: Sequence[str],
         notes: Sequence[str] = (),
         statistics: Sequence[Mapping[str, Any]] = (),
+        contents: Mapping[str, Any] | None = None,
+        pictures: Sequence[Mapping[str, Any]] = (),
         sent_meanwhile: bool = False,
     ) -> int:
         """Write what the archive is; returns its generation, a new one if the bytes are not those of the last.
@@ -258,6 +266,9 @@ class Deliveries:
             warnings: what is not in it, and why.
             notes: what the researcher should know before trusting the numbers.
             statistics: the key ones, each with label, value (for people), number and unit.
+            contents: how many ``files`` of the results with how many ``bytes``, first ``names``, and whether there is
+                a ``summary``.
+            pictures: plots, each with title, note, alt and png.
             sent_meanwhile: it is the one that `begin` gave its generation to.
         """
         row = self._row(claim)
@@ -267,12 +278,20 @@ class Deliveries:
             "warnings": _shortened(warnings),
             "notes": _shortened(notes),
             "statistics": [dict(one) for one in statistics],
+            "contents": dict(contents or {}),
         }
         same = row["archive_sha256"] == sha256 or (sent_meanwhile and not row["archive_sha256"])
-        if row["generation"] and row["archive_name"] == name and same:
-            self._write(claim, crashes=0, **about)
-            return int(row["generation"])
-        return self._new_generation(claim, row["generation"] + 1, archive_name=name, **about)
+        with transaction.atomic():
+            if row["generation"] and row["archive_name"] == name and same:
+                generation = int(row["generation"])
+                self._write(claim, crashes=0, **about)
+            else:
+                generation = self._new_generation(claim, row["generation"] + 1, archive_name=name, **about)
+            note(claim.delivery_id, StepKind.PACKED, worker=self.worker, size=size, sha256=sha256)
+            if pictures or claim.generation:
+                Picture.objects.filter(delivery_id=claim.delivery_id).delete()
+            Picture.objects.bulk_create(Picture(delivery_id=claim.delivery_id, **one) for one in pictures)
+        return generation
 
     def _row(self, claim: Claim) -> Mapping[str, Any]:
         row = self._mine(claim).values("generation", "archive_name", "archive_sha256").first()
@@ -287,6 +306,7 @@ class Deliveries:
             "warnings": [],
             "notes": [],
             "statistics": [],
+            "contents": {},
         }
         upload = {"checkpoint": None, "sent_bytes": 0, "sent_digest": None, "stored": None, "stored_backend": ""}
         self._write(claim, **(nothing | upload | values), generation=generation, crashes=0)
@@ -362,6 +382,7 @@ class Deliveries:
             Placement.objects.filter(delivery_id=claim.delivery_id, backend=backend, generation=generation).update(
                 stored=record
             )
+            note(claim.delivery_id, StepKind.STORED, worker=self.worker, size=stored.size, detail=backend)
 
     @unit_of_work
     def finish(self, claim: Claim, link: Link, *, keep_days: int) -> None:
@@ -375,7 +396,10 @@ class Deliveries:
                 link=link.url,
                 link_expires=link.expires,
                 keep_days=keep_days,
+                kept_until=None,
+                relink_at=None,
             )
+            note(claim.delivery_id, StepKind.LINKED, worker=self.worker)
             self._owe(claim, Kind.DELIVERED)
             places = Placement.objects.filter(delivery_id=claim.delivery_id)
             current = Q(backend=F("delivery__stored_backend"), generation=F("delivery__generation"))
@@ -387,31 +411,38 @@ class Deliveries:
         """FAILED, and a PENDING notification per recipient, in one transaction. The stage says where it failed."""
         with transaction.atomic():
             self._end(claim, State.FAILED, reason=reason)
+            note(claim.delivery_id, StepKind.FAILED, worker=self.worker, detail=reason)
             self._owe(claim, Kind.FAILED)
             leave(claim.delivery_id)
 
     @unit_of_work
     def wait(self, claim: Claim, delay: float, reason: str, *, counted: bool) -> None:
         """WAITING for ``delay`` seconds. Counted: a failed try; else something that will pass."""
-        self._write(
-            claim,
-            state=State.WAITING,
-            waiting_until=from_now(delay),
-            reason=reason,
-            # What will pass ends a row of failures: the next failure is the first of a new one.
-            attempts=F("attempts") + 1 if counted else 0,
-            failing_since=Coalesce(F("failing_since"), Now()) if counted else None,
-            trouble_since=Coalesce(F("trouble_since"), Now()),
-            crashes=0,
-            lease_until=None,
-            worker="",
-            **self._wake(delay),
-        )
+        with transaction.atomic():
+            self._write(
+                claim,
+                state=State.WAITING,
+                waiting_until=from_now(delay),
+                reason=reason,
+                # What will pass ends a row of failures: the next failure is the first of a new one.
+                attempts=F("attempts") + 1 if counted else 0,
+                failing_since=Coalesce(F("failing_since"), Now()) if counted else None,
+                trouble_since=Coalesce(F("trouble_since"), Now()),
+                crashes=0,
+                lease_until=None,
+                worker="",
+                **self._wake(delay),
+            )
+            last = Step.objects.filter(delivery_id=claim.delivery_id).values_list("what", "detail").last()
+            if last != (StepKind.WAITS, reason):  # days of the same are one step
+                note(claim.delivery_id, StepKind.WAITS, worker=self.worker, detail=reason)
 
     @unit_of_work
     def give_back(self, claim: Claim) -> None:
         """RECEIVED again, uncounted: this worker stops, another one goes on."""
-        self._write(claim, state=State.RECEIVED, stage="", crashes=0, lease_until=None, worker="", **self._wake(0))
+        with transaction.atomic():
+            self._write(claim, state=State.RECEIVED, stage="", crashes=0, lease_until=None, worker="", **self._wake(0))
+            note(claim.delivery_id, StepKind.GIVEN_BACK, worker=self.worker)
 
     def _mine(self, claim: Claim) -> QuerySet[Delivery]:
         return Delivery.objects.filter(id=claim.delivery_id, fence=claim.fence, state=State.WORKING)

@@ -8,17 +8,18 @@ that was started again keeps its place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import Max
 from django.db.models.functions import Now
 
 from backends.contract import Stored
 from ledger.models import Delivery, Notification, Placement, StorageBackend
-from ledger.states import NoticeState, State, may_become
+from ledger.states import NoticeState, State, StepKind, may_become
+from ledger.steps import note
 from ledger.work import from_now, unit_of_work
 
 BATCH = 100
@@ -105,6 +106,7 @@ def removed(removal: Removal) -> None:
             Delivery.objects.filter(pk=removal.delivery_id, state__in=may_become(State.EXPIRED)).update(
                 state=State.EXPIRED
             )
+            note(removal.delivery_id, StepKind.REMOVED)
 
 
 @unit_of_work
@@ -123,10 +125,21 @@ def _later(row: Any) -> Any:
     notices = Notification.objects.filter(delivery_id=delivery.pk)
     if notices.filter(state__in=[NoticeState.PENDING, NoticeState.SENDING]).exists():
         return from_now(LOOK_AGAIN_SECONDS)
-    promised = notices.filter(Q(state=NoticeState.SENT)).aggregate(last=Max("keep_until"))["last"]
-    last = promised or (delivery.ended_at + timedelta(days=delivery.keep_days)).date()
-    over_at = datetime.combine(last + timedelta(days=1), datetime.min.time(), tzinfo=UTC)
+    over_at = end_of(keeps_until(delivery))
     return over_at if over_at > row.now else None
+
+
+def keeps_until(delivery: Any) -> date:
+    """The last day on which the archive of a DELIVERED one is kept, if that is not for ever."""
+    sent = Notification.objects.filter(delivery_id=delivery.pk, state=NoticeState.SENT)
+    promised = sent.aggregate(last=Max("keep_until"))["last"]
+    last: date = promised or (delivery.ended_at + timedelta(days=delivery.keep_days)).date()
+    return max(last, delivery.kept_until or last)
+
+
+def end_of(day: date) -> datetime:
+    """When a day ends."""
+    return datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=UTC)
 
 
 def _removal(row: Any) -> Removal:

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from ledger.fields import EncryptedTextField, one_line, storable
-from ledger.states import Kind, NoticeState, Stage, State
+from ledger.states import Kind, NoticeState, Stage, State, StepKind
 from messaging.messages import Lane
 
 MOST_KEEP_DAYS = 36_500  # a hundred years; 0 is for ever
@@ -94,6 +94,7 @@ class Delivery(models.Model):
     warnings = models.JSONField(default=list, blank=True, help_text="What is not in the archive, and why.")
     statistics = models.JSONField(default=list, blank=True, help_text="Key statistics: label, value, number, unit.")
     notes = models.JSONField(default=list, blank=True, help_text="What to know before trusting the numbers.")
+    contents = models.JSONField(default=dict, blank=True, help_text="What is in the archive: files, bytes, names.")
     checkpoint = models.JSONField(null=True)
     sent_bytes = models.PositiveBigIntegerField(default=0)
     sent_digest = models.JSONField(null=True, help_text="Of the bytes that the checkpoint stands for: bytes, sha256.")
@@ -105,6 +106,11 @@ class Delivery(models.Model):
     link = models.TextField(blank=True)
     link_expires = models.DateTimeField(null=True)
     keep_days = models.PositiveIntegerField(default=0)
+    kept_until = models.DateField(null=True, help_text="Until when somebody asked on its page to have it kept.")
+    relink_at = models.DateTimeField(null=True, help_text="When the service is asked to let the link live as long.")
+    page_key = models.CharField(  # noqa: DJ001 - unique, so that those without one have none
+        max_length=43, null=True, unique=True, help_text="Of the address of its page; another one revokes the last."
+    )
 
     received_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, help_text="First claim.")
@@ -123,6 +129,40 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return self.title or self.simulation_id
+
+
+class Step(models.Model):
+    """What was done for a delivery, and when. Rows are only added."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="steps")
+    at = models.DateTimeField()
+    what = models.CharField(max_length=20, choices=StepKind.choices)
+    worker = models.CharField(max_length=200, blank=True)
+    size = models.PositiveBigIntegerField(null=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_what_display()}: {self.detail}" if self.detail else self.get_what_display()
+
+
+class Picture(models.Model):
+    """A plot of a delivery's results, drawn when they were read."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="pictures")
+    title = models.CharField(max_length=300)
+    note = models.CharField(max_length=300, blank=True)
+    alt = models.TextField(blank=True, help_text="What can be seen on it, for those who do not see it.")
+    png = models.BinaryField()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.title
 
 
 class Placement(models.Model):

@@ -11,7 +11,10 @@ from django.db.models import Case, F, IntegerField, Q, QuerySet, When
 from django.db.models.functions import Coalesce, Now
 
 from backends.errors import Superseded
+from ledger.addresses import page_path
+from ledger.expiry import keeps_until
 from ledger.models import Delivery, Notification
+from ledger.results import Contents, Drawn, contents_of, pictures_of
 from ledger.states import Kind, NoticeState, State
 from ledger.study import Compared, compared
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
@@ -67,6 +70,9 @@ class DeliveryNotice(Notice):
 
     Args:
         keep_until: the date until which the archive is kept, as the mail states it; None: for ever.
+        contents: what is in the archive; None: not known.
+        picture: the plot that says most.
+        page: address of the delivery's page below that of the site; empty: it has none.
     """
 
     delivery_id: UUID
@@ -80,6 +86,9 @@ class DeliveryNotice(Notice):
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
     statistics: tuple[Compared, ...] = ()
+    contents: Contents | None = None
+    picture: Drawn | None = None
+    page: str = ""
     stage: str
     reason: str
 
@@ -142,7 +151,13 @@ class Notices:
         delivery = row.delivery
         if delivery is None:
             return OperatorNotice(**claimed, about=row.about, text=row.text)
-        keep_until = (row.today + timedelta(days=delivery.keep_days)).date() if delivery.keep_days else None
+        if not delivery.keep_days:
+            keep_until = None
+        elif claimed["kind"] == Kind.REMINDER:
+            keep_until = keeps_until(delivery)
+        else:  # another mail of a delivery that was to be kept longer does not take that back
+            promised = (row.today + timedelta(days=delivery.keep_days)).date()
+            keep_until = max(promised, delivery.kept_until or promised)
         Notification.objects.filter(id=row.id, fence=row.fence).update(keep_until=keep_until)
         return DeliveryNotice(
             **claimed,
@@ -157,6 +172,9 @@ class Notices:
             warnings=tuple(delivery.warnings),
             notes=tuple(delivery.notes),
             statistics=compared(delivery),
+            contents=contents_of(delivery),
+            picture=next(iter(pictures_of(delivery)), None),
+            page=page_path(delivery.id),
             stage=delivery.stage,
             reason=delivery.reason,
         )

@@ -12,7 +12,8 @@ from django.db.models.functions import Now
 from ledger.deliveries import leave
 from ledger.expiry import being_removed
 from ledger.models import Delivery, Notification, StorageBackend
-from ledger.states import Kind, NoticeState, State, may_become
+from ledger.states import Kind, NoticeState, State, StepKind, may_become
+from ledger.steps import note
 from ledger.work import unit_of_work
 from messaging.errors import UserError
 from messaging.messages import parse_event
@@ -61,7 +62,9 @@ def retry(delivery_id: UUID) -> bool:
                 wake_seconds=1,
             )
         )
-        if changed:  # a mail about the failure that has not gone out yet would now be wrong
+        if changed:
+            note(delivery_id, StepKind.RETRIED)
+            # A mail about the failure that has not gone out yet would now be wrong.
             unsent = Q(state=NoticeState.PENDING) | Q(state=NoticeState.SENDING, data_started=False)
             Notification.objects.filter(unsent, delivery_id=delivery_id).update(
                 state=NoticeState.FAILED,
@@ -94,6 +97,7 @@ def cancel(delivery_id: UUID) -> bool:
         )
         if cancelled:
             leave(delivery_id)
+            note(delivery_id, StepKind.CANCELLED)
     return cancelled == 1
 
 
@@ -144,4 +148,5 @@ def resend(delivery_id: UUID, to: Sequence[str] = ()) -> list[str]:
             for recipient in chosen
             if recipient not in on_their_way
         )
+        note(delivery_id, StepKind.RESENT)
     return chosen

@@ -18,7 +18,7 @@ from django.db.models import CharField, Exists, OuterRef, QuerySet, Value
 from django.db.models.functions import Cast, Concat, Now
 
 from ledger.dead_letters import OPEN
-from ledger.models import DeadLetter, Delivery, Notification, Placement
+from ledger.models import DeadLetter, Delivery, Notification, Picture, Placement, Step
 from ledger.states import ENDS, NoticeState
 from ledger.work import from_now, unit_of_work
 
@@ -102,7 +102,11 @@ def _forget_deliveries(ids: list[Any]) -> None:
         checkpoint=None,
         stored=None,
         link="",
+        contents={},
+        page_key=None,
     )
+    Step.objects.filter(delivery_id__in=ids).delete()
+    Picture.objects.filter(delivery_id__in=ids).delete()
 
 
 _FORGET: Final[Mapping[str, Callable[[list[Any]], object]]] = {

@@ -162,6 +162,7 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
         "SECURE_HSTS_SECONDS": settings.web_hsts_seconds if secure else 0,
         # Whether subdomains speak TLS, and whether browsers are to know all this by heart, is not ours to say.
         "SILENCED_SYSTEM_CHECKS": ["security.W005", "security.W021"],
+        "SIMCOURIER_KEEP_LONGER_DAYS": settings.keep_longer_days,
         "SIMCOURIER_PROXIES": settings.web_proxies,
         "SIMCOURIER_SITE": settings.site,
         "SIMCOURIER_TOPOLOGY": settings.topology,

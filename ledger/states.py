@@ -66,4 +66,23 @@ class Kind(TextChoices):
 
     DELIVERED = "delivered", "delivered"
     FAILED = "failed", "failed"
+    REMINDER = "reminder", "reminder"
     OPERATOR = "operator", "for the operator"
+
+
+class StepKind(TextChoices):
+    """What was done for a delivery, as its receipt tells it."""
+
+    TAKEN_OVER = "taken over", "taken over by another worker"
+    PACKED = "packed", "packed"
+    STORED = "stored", "stored, and confirmed by the service"
+    LINKED = "linked", "linked"
+    WAITS = "waits", "could not go on"
+    GIVEN_BACK = "given back", "given back by a worker that stopped"
+    FAILED = "failed", "failed"
+    RETRIED = "retried", "started again by an operator"
+    CANCELLED = "cancelled", "cancelled by an operator"
+    RESENT = "resent", "mail asked for once more"
+    KEPT = "kept", "to be kept longer"
+    RELINKED = "relinked", "link lives longer"
+    REMOVED = "removed", "removed after its keep days"

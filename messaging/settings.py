@@ -151,6 +151,20 @@ class Settings(BaseModel):
     )
     max_wait_days: float = Field(default=14, gt=0, le=365, description="Nothing waits longer than this: then FAILED.")
 
+    remind_days: int = Field(
+        default=3,
+        ge=0,
+        le=365,
+        description="How many days before an archive is removed its recipients are reminded, once; 0: never. Not of "
+        "archives that are kept for less than twice as long.",
+    )
+    keep_longer_days: int = Field(
+        default=90,
+        ge=0,
+        le=36500,
+        description="Until how many days after a delivery has ended its recipients can have the archive kept, on the "
+        "delivery's page; 0: not longer than its keep days.",
+    )
     spool_max_events: int = Field(
         default=SPOOL_MAX_EVENTS,
         ge=1,
@@ -222,6 +236,12 @@ class Settings(BaseModel):
     def site(self) -> dict[str, str]:
         """Site-wide values for storage plugins, by plugin id and field."""
         return {"seafile_server": self.seafile_server}
+
+    @property
+    def told_url(self) -> str:
+        """The site's address as mails tell it; empty where nobody has set one: the default leads to this machine."""
+        default = f"http://{self.web_host}:{self.web_port}"
+        return "" if self.public_url == default else self.public_url.rstrip("/")
 
     @property
     def embedded_broker(self) -> bool:

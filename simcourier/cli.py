@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "summarise": ("consumer.summarise:summarise", "Statistics and plots of a results folder, here and now."),
     "worker": ("consumer.commands:worker", "Results worker, recorder and sweep."),
     "email-sender": ("consumer.commands:email_sender", "Mail the links."),
+    "email": ("consumer.mail.commands:email", "Look at the mails that are sent."),
     "local-cloud": ("local_cloud.commands:main", "The storage server."),
     "web": ("ledger.commands.serve:web", "The site: Django admin and JSON API."),
     "manage": ("ledger.commands.serve:manage", "Django's own commands (migrate, createsuperuser, ...)."),

@@ -1,17 +1,25 @@
-"""What a mail says: text and HTML of a notification."""
+"""What a mail says: text and HTML of a notification.
+
+The HTML is tables with their styles inline, and a plot that travels with the mail: what mail clients agree on. It asks
+nobody for anything.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from typing import Any
 
+from css_inline import CSSInliner
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from consumer.report.digits import with_unit
-from ledger.api import NEXT_STEP_AFTER_FAILURE, Compared, DeliveryNotice, Kind, Notice, OperatorNotice
+from consumer.mail import words
+from consumer.report.digits import count
+from consumer.report.digits import size as readable_size
+from ledger.api import NEXT_STEP_AFTER_FAILURE, DeliveryNotice, Drawn, Kind, Notice, OperatorNotice
 
 SUBJECTS = {
     (Kind.DELIVERED, "succeeded"): "Results ready: {title}",
@@ -19,6 +27,7 @@ SUBJECTS = {
     (Kind.DELIVERED, "aborted"): "Simulation aborted: {title}",
 }
 FAILED_SUBJECT = "Results not delivered: {title}"
+REMINDER_SUBJECT = "Available {until}: {title}"
 WARNINGS_SHOWN = 20
 
 
@@ -27,16 +36,24 @@ class Renderer:
 
     Args:
         sender: address that the mails come from.
+        site: address of the site; empty: mails name no page.
+        keeps_longer: whether a delivery's page lets its recipients have the archive kept longer.
     """
 
-    def __init__(self, sender: str) -> None:
+    def __init__(self, sender: str, site: str = "", *, keeps_longer: bool = True) -> None:
         self._sender = sender
+        self._site = site
+        self._keeps_longer = keeps_longer
         self._templates = Environment(
             loader=PackageLoader("consumer.mail"),
             autoescape=select_autoescape(enabled_extensions=("html.j2",)),
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
+        loader = self._templates.loader
+        assert loader is not None
+        styles = loader.get_source(self._templates, "mail.css")[0]
+        self._inliner = CSSInliner(extra_css=styles, load_remote_stylesheets=False)
 
     def render(self, notice: Notice, now: datetime) -> EmailMessage:
         """The mail; the same notice gives the same Message-ID, so that a mail sent twice can be told as one.
@@ -45,78 +62,120 @@ class Renderer:
             ValueError, MessageError: the recipient's address, or a text, cannot be put into a mail.
         """
         mail = EmailMessage()
+        domain = parseaddr(self._sender)[1].rpartition("@")[2] or "simcourier"
         mail["From"] = _address(self._sender)
         mail["To"] = Address(addr_spec=notice.recipient)
         mail["Date"] = format_datetime(now)
-        mail["Message-ID"] = f"<{notice.id}@{parseaddr(self._sender)[1].rpartition('@')[2] or 'simcourier'}>"
+        mail["Message-ID"] = f"<{notice.id}@{domain}>"
         mail["Auto-Submitted"] = "auto-generated"
+        picture: Drawn | None = None
         match notice:
             case DeliveryNotice():
-                values = _about_delivery(notice)
+                values = self._about_delivery(notice)
+                picture = notice.picture if notice.kind == Kind.DELIVERED else None
             case OperatorNotice():
-                values = {"subject": f"SimCourier: {notice.about}", "text": notice.text, "log_tail": ""}
+                values = _to_operator(notice)
             case _:
                 raise TypeError(notice)
+        values |= {"picture": picture, "picture_id": f"plot.{notice.id}@{domain}"}
         mail["Subject"] = values["subject"]
         mail.set_content(self._templates.get_template(f"{notice.kind}.txt.j2").render(values))
-        mail.add_alternative(self._templates.get_template(f"{notice.kind}.html.j2").render(values), subtype="html")
+        html = self._inliner.inline(self._templates.get_template(f"{notice.kind}.html.j2").render(values))
+        mail.add_alternative(html, subtype="html")
+        if picture is not None:
+            _embed(mail, picture.png, values["picture_id"])
         return mail
 
+    def _about_delivery(self, notice: DeliveryNotice) -> dict[str, Any]:
+        event = notice.event
+        title = event.title or event.simulation_id
+        until = words.until(notice.keep_until, notice.link_expires)
+        subject = REMINDER_SUBJECT if notice.kind == Kind.REMINDER else FAILED_SUBJECT
+        subject = SUBJECTS.get((notice.kind, event.outcome), subject).format(title=title, until=until)
+        outcome = _outcome(notice)
+        statistics = [words.compared(one) for one in notice.statistics]
+        at_a_glance = [outcome.kicker, *(f"{one['label']}: {one['value']}" for one in statistics[:3])]
+        return {
+            "archive": notice.archive_name,
+            "delivery_id": notice.delivery_id,
+            "exit": words.exit_code(event),
+            "glance": ". ".join(at_a_glance if notice.kind != Kind.FAILED else [outcome.kicker, notice.reason]),
+            "inside": words.inside(notice.contents),
+            "kicker": outcome.kicker,
+            "link": notice.link,
+            "log_tail": event.log_tail.strip() if outcome.with_log else "",
+            "next_step": NEXT_STEP_AFTER_FAILURE,
+            "notes": _shortened(notice.notes),
+            "outcome": event.outcome.value,
+            "page": f"{self._site}{notice.page}" if self._site and notice.page else "",
+            "page_offers": self._page_offers(notice),
+            "ran": words.ran(event),
+            "reason": notice.reason,
+            "sha256": notice.archive_sha256,
+            "simulation_id": event.simulation_id,
+            "size": readable_size(notice.archive_size),
+            "stage": words.STAGES.get(notice.stage, ""),
+            "statistics": statistics,
+            "subject": subject,
+            "title": title,
+            "tone": outcome.tone,
+            "until": until,
+            "warnings": _shortened(notice.warnings),
+        }
 
-def _about_delivery(notice: DeliveryNotice) -> dict[str, Any]:
+    def _page_offers(self, notice: DeliveryNotice) -> str:
+        offers = ["shows each step with its time"]
+        if notice.kind != Kind.FAILED and notice.keep_until and self._keeps_longer:
+            offers.append("keeps the file longer")
+        if notice.kind != Kind.REMINDER:
+            offers.append("sends this mail again")
+        return " and ".join(filter(None, [", ".join(offers[:-1]), offers[-1]]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What the first line says; ``tone`` is good, warn or bad."""
+
+    kicker: str
+    tone: str
+    with_log: bool
+
+
+def _outcome(notice: DeliveryNotice) -> _Outcome:
     event = notice.event
-    title = event.title or event.simulation_id
-    subject = SUBJECTS.get((notice.kind, event.outcome), FAILED_SUBJECT).format(title=title)
+    if notice.kind == Kind.REMINDER:
+        return _Outcome("About to be removed", "warn", with_log=False)
+    if notice.kind == Kind.FAILED:
+        return _Outcome("Results could not be delivered", "bad", with_log=True)
+    if event.outcome != "succeeded":
+        how = "was aborted" if event.outcome == "aborted" else "failed"
+        return _Outcome(f"Simulation {how}{words.exit_code(event)}", "bad", with_log=True)
+    known = [count(len(notice.notes), "thing") + " to know"] if notice.notes else []
+    known += [count(len(notice.warnings), "file") + " left out"] if notice.warnings else []
+    return _Outcome(", ".join(["Simulation succeeded", *known]), "warn" if known else "good", with_log=False)
+
+
+def _to_operator(notice: OperatorNotice) -> dict[str, Any]:
     return {
-        "archive": notice.archive_name,
-        "delivery_id": notice.delivery_id,
-        "exit": f" (exit code {event.exit_code})" if event.exit_code is not None else "",
-        "link": notice.link,
-        "log_tail": event.log_tail.strip() if event.outcome != "succeeded" or notice.kind == Kind.FAILED else "",
-        "next_step": NEXT_STEP_AFTER_FAILURE,
-        "outcome": event.outcome.value,
-        "reason": notice.reason,
-        "sha256": notice.archive_sha256,
-        "simulation_id": event.simulation_id,
-        "size": readable_size(notice.archive_size),
-        "subject": subject,
-        "title": title,
-        "until": _until(notice),
-        "notes": _shortened(notice.notes),
-        "statistics": [_compared(one) for one in notice.statistics],
-        "warnings": _shortened(notice.warnings),
+        "about": notice.about,
+        "blocks": words.blocks(notice.text),
+        "glance": notice.text.partition("\n")[0],
+        "kicker": "For the operator",
+        "log_tail": "",
+        "page": "",
+        "subject": f"SimCourier: {notice.about}",
+        "text": notice.text,
+        "tone": "warn",
     }
 
 
-def readable_size(size: int) -> str:
-    """A size for people, in the binary units of IEC 80000-13."""
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if value < 1024:  # noqa: PLR2004
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
-
-
-def _until(notice: DeliveryNotice) -> str:
-    """Until when, in words: the promised date, or the service's earlier one."""
-    promised = notice.keep_until
-    ends = notice.link_expires.astimezone(UTC) if notice.link_expires else None
-    if ends is not None and (promised is None or ends.date() < promised):
-        return f"until {ends:%d %B %Y, %H:%M} UTC"
-    return f"until {promised:%d %B %Y}" if promised else "without an end date"
-
-
-def _compared(one: Compared) -> dict[str, str]:
-    """A key statistic, and what the same study's earlier runs had."""
-    if not one.runs:
-        earlier = ""
-    elif one.runs == 1:
-        earlier = f"the run before: {with_unit(one.mean, one.unit)}"
-    else:
-        low, mean, high = (with_unit(value, one.unit) for value in (one.low, one.mean, one.high))
-        earlier = f"{one.runs} earlier runs: {low} to {high}, mean {mean}"
-    return {"label": one.label, "value": one.value, "earlier": earlier}
+def _embed(mail: EmailMessage, png: bytes, picture_id: str) -> None:
+    """Put the picture beside the HTML, which names it by its id."""
+    html = mail.get_body(("html",))
+    assert isinstance(html, EmailMessage)
+    html.add_related(
+        png, maintype="image", subtype="png", cid=f"<{picture_id}>", filename="plot.png", disposition="inline"
+    )
 
 
 def _shortened(warnings: tuple[str, ...]) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from consumer.report import page, rows, svg
 from consumer.report.documents import run_json, summary_json
 from consumer.report.key import pick
 from consumer.report.plain import encodable
-from consumer.report.plots import plots
+from consumer.report.plots import Plot, plots
 from consumer.report.runs import labels
 from consumer.statistics.model import ScalarRow, StatisticRow, Summary, VectorRow
 
@@ -21,6 +21,7 @@ def write(
     scalars: Iterable[ScalarRow] | None = None,
     statistics: Iterable[StatisticRow] | None = None,
     vectors: Iterable[VectorRow] | None = None,
+    drawn: Sequence[Plot] | None = None,
 ) -> list[str]:
     """Write everything that ``summary/`` in the archive holds; its bytes depend on the arguments alone.
 
@@ -30,6 +31,7 @@ def write(
         scalars: all of them, where there are more than the summary holds; each is written as it comes.
         statistics: likewise.
         vectors: likewise; those with a trace get a file of their own.
+        drawn: its plots, where they are made already.
 
     Returns:
         Names of the files within the folder, with ``/``, sorted.
@@ -46,7 +48,8 @@ def write(
     )
     rows.write_aggregates(folder / "aggregates.csv", summary.aggregates, names)
     rows.write_replications(folder / "replications.csv", summary.replications)
-    key, drawn = pick(summary), plots(summary)
+    key = pick(summary)
+    drawn = plots(summary) if drawn is None else drawn
     texts = {
         "report.html": page.html(summary, key, drawn),
         "summary.json": summary_json(summary, key, drawn, names),

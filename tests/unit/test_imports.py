@@ -28,7 +28,7 @@ ALLOWED = {
 ALLOWED_TO_COMMANDS = {
     "backends": ("messaging",),
     "local_cloud": ("messaging",),
-    "consumer": ("ledger.prepare", "ledger.prepare_in_time", "ledger.make_data_dir"),
+    "consumer": ("ledger.setup", "ledger.prepare", "ledger.prepare_in_time", "ledger.make_data_dir"),
 }
 # What a plugin, one file of backends/, may import of ours: the contract, the errors with their default for HTTP, and
 # what the service's own answers mean, where that is long enough for a file of its own.

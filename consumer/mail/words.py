@@ -1,0 +1,99 @@
+"""How a mail puts things: times, comparisons and what is inside, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+
+from consumer.report.digits import count, size, with_unit
+from consumer.report.plain import shortened
+from ledger.api import Compared, Contents, Stage
+from messaging.messages import Completed
+
+STAGES: Mapping[str, str] = {
+    Stage.COLLECTING: "the results were collected",
+    Stage.PACKAGING: "the archive was packed",
+    Stage.STORING: "the archive was stored",
+    Stage.LINKING: "the link was made",
+}
+ENOUGH_RUNS = 3  # earlier ones: to be beyond all of fewer says little
+LONGEST_NAME = 60
+
+
+def until(promised: date | None, link_expires: datetime | None) -> str:
+    """Until when a link can be used: the promised day's end, or the service's earlier one."""
+    ends = link_expires.astimezone(UTC) if link_expires else None
+    if ends is not None and (promised is None or ends < datetime.combine(promised, time.max, tzinfo=UTC)):
+        return f"until {ends:%d %B %Y, %H:%M} UTC"
+    return f"until {promised:%d %B %Y}, 23:59 UTC" if promised else "without an end date"
+
+
+def ran(event: Completed) -> str:
+    """How long the simulation ran, when it ended, and where."""
+    parts = []
+    if event.started and event.finished and event.finished >= event.started:
+        parts.append(f"ran {duration(event.finished - event.started)}")
+    if event.finished:
+        parts.append(f"ended {event.finished.astimezone(UTC):%d %B %Y, %H:%M} UTC")
+    if event.host:
+        parts.append(f"on {event.host}")
+    text = ", ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def duration(span: timedelta) -> str:
+    """A duration by its two largest units."""
+    minutes, seconds = divmod(round(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next((place for place, (number, _) in enumerate(units) if number), len(units) - 1)
+    return " ".join(f"{number} {unit}" for number, unit in units[first : first + 2] if number) or "0 s"
+
+
+def exit_code(event: Completed) -> str:
+    """In brackets, if there is one."""
+    return f" (exit code {event.exit_code})" if event.exit_code is not None else ""
+
+
+def inside(contents: Contents | None) -> list[str]:
+    """What is in the archive, a line each."""
+    if contents is None:
+        return []
+    lines = [f"{count(contents.files, 'file')} of the results, {size(contents.bytes)}"]
+    if contents.files <= len(contents.names):
+        lines[0] += f": {', '.join(shortened(name, LONGEST_NAME) for name in contents.names)}"
+    if contents.summary:
+        lines.append(f"{contents.summary}/report.html, with plots and tables of all numbers")
+    return lines
+
+
+def compared(one: Compared) -> dict[str, str | bool]:
+    """A key statistic, and what the same study's earlier runs had; whether it is beyond all of these."""
+    beyond = _beyond(one)
+    if not one.runs:
+        earlier = ""
+    elif one.runs == 1:
+        earlier = f"the run before: {with_unit(one.mean, one.unit)}"
+    else:
+        low, mean, high = (with_unit(value, one.unit) for value in (one.low, one.mean, one.high))
+        span = f"{low} to {high}, mean {mean}" if one.low < one.high else f"{low} each"
+        earlier = f"{beyond}{one.runs} earlier runs: {span}"
+    return {"label": one.label, "value": one.value, "earlier": earlier, "beyond": bool(beyond)}
+
+
+def _beyond(one: Compared) -> str:
+    if one.runs < ENOUGH_RUNS or one.number is None or one.low <= one.number <= one.high:
+        return ""
+    return "below all " if one.number < one.low else "above all "
+
+
+def blocks(text: str) -> list[dict[str, str | bool]]:
+    """A text's paragraphs; one that is indented is shown as it stands, such as a command."""
+    made: list[dict[str, str | bool]] = []
+    for block in text.split("\n\n"):
+        lines = [line for line in block.split("\n") if line.strip()]
+        if lines:
+            verbatim = all(line.startswith("  ") for line in lines)
+            made.append({"text": "\n".join(line.strip() if verbatim else line for line in lines), "verbatim": verbatim})
+    return made
