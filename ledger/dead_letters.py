@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from ledger.models import DeadLetter
@@ -90,17 +90,27 @@ def file_dead_letter(
 
 @unit_of_work
 def dead_letters(
-    *, everything: bool = False, queue: str = "", reason: str = "", limit: int | None = 100
+    *, everything: bool = False, queue: str = "", reason: str = "", limit: int = 100
 ) -> list[DeadLetterView]:
     """The open ones (or all), the newest first.
 
     Args:
         everything: also those that were replayed or discarded.
         queue, reason: only those in which this text occurs, in capitals or not.
-        limit: how many at most; None: all.
+        limit: how many at most.
     """
-    rows = DeadLetter.objects.filter(queue__icontains=queue, reason__icontains=reason)
+    rows = _like(queue, reason)
     return [_view(row) for row in (rows if everything else rows.filter(OPEN))[:limit]]
+
+
+@unit_of_work
+def open_numbers(*, queue: str = "", reason: str = "") -> list[int]:
+    """Numbers of all that are open, the oldest first; filtered as by `dead_letters`."""
+    return list(_like(queue, reason).filter(OPEN).order_by("id").values_list("id", flat=True))
+
+
+def _like(queue: str, reason: str) -> QuerySet[DeadLetter]:
+    return DeadLetter.objects.filter(queue__icontains=queue, reason__icontains=reason)
 
 
 @unit_of_work

@@ -20,7 +20,7 @@ from messaging.errors import UserError
 from messaging.messages import InvalidMessage, SimulationCompleted, digest, parse
 from messaging.topology import Topology
 
-BATCH = 500
+BATCH = 100  # of up to a megabyte each
 
 
 class NotReplayable(UserError):
@@ -60,11 +60,11 @@ def to_be_replayed(topology: Topology) -> list[Replay]:
     """Those that were asked for and may not be out yet."""
 
     def found() -> Iterator[Replay]:
-        for row in DeadLetter.objects.filter(closed_as=REPLAYING).order_by("id")[:BATCH]:
+        for row in DeadLetter.objects.filter(closed_as=REPLAYING).order_by("closed_at", "id")[:BATCH]:
             try:
                 yield _replay(row, topology)
-            except NotReplayable:  # queues of another name than when it was asked for: it stays in the list
-                continue
+            except NotReplayable:  # queues of another name than when it was asked for: it stays open, behind the others
+                DeadLetter.objects.filter(id=row.id, closed_as=REPLAYING).update(closed_at=Now())
 
     return list(found())
 

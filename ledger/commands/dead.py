@@ -196,16 +196,16 @@ def discard_dead(
 
 def _chosen(numbers: Sequence[int], *, everything: bool, queue: str, reason: str) -> list[int]:
     """Numbers of those that are meant, the oldest first where they are not named."""
-    from ledger.dead_letters import dead_letters
+    from ledger.dead_letters import open_numbers
 
     if bool(numbers) == bool(everything or queue or reason):
         raise click.UsageError("Say which: their numbers, or --all, or those with a --queue or --reason.")
     if numbers:
         return list(dict.fromkeys(numbers))
-    found = [letter.id for letter in dead_letters(queue=queue, reason=reason, limit=None)]
+    found = open_numbers(queue=queue, reason=reason)
     if not found:
         click.echo("No open dead letter is like that." if queue or reason else NOTHING)
-    return sorted(found)
+    return found
 
 
 def _describe(letter: DeadLetterView) -> None:
