@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -319,11 +319,9 @@ def _note_stored(workshop: Workshop, hold: Hold, generation: int, chosen: Defini
 
 
 def _link(workshop: Workshop, hold: Hold, http: requests.Session, chosen: Definition, stored: Stored) -> Link:
-    expires = None
-    if chosen.keep_days:
-        expires = datetime.now(UTC) + timedelta(days=chosen.keep_days) + workshop.mail_patience
     hold.ensure()
-    workshop.deliveries.ensure(hold.claim)
+    now = workshop.deliveries.ensure(hold.claim)  # not this machine's clock, which may be wrong
+    expires = now + timedelta(days=chosen.keep_days) + workshop.mail_patience if chosen.keep_days else None
     backend = open_backend(chosen, http, workshop.site)
     link: Link = translate(lambda: backend.link(stored, expires))
     faults.point("delivery.linked")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -221,10 +221,13 @@ class Deliveries:
         return self._mine(claim).update(**self._lease()) == 1
 
     @unit_of_work
-    def ensure(self, claim: Claim) -> None:
-        """Raise `Superseded` if somebody else has taken over."""
-        if not self._mine(claim).filter(lease_until__gte=Now()).exists():
+    def ensure(self, claim: Claim) -> datetime:
+        """Raise `Superseded` if somebody else has taken over; else the database's clock."""
+        held = self._mine(claim).filter(lease_until__gte=Now()).annotate(now=Now()).values_list("now", flat=True)
+        now: datetime | None = held.first()
+        if now is None:
             raise Superseded("another worker has taken over")
+        return now
 
     @unit_of_work
     def enter(self, claim: Claim, stage: Stage) -> None:

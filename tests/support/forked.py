@@ -36,6 +36,7 @@ class ForkedProcess(subprocess.Popen[bytes]):
         self.stdin = self.stdout = self.stderr = None
         self._server = server
         self._handle = handle
+        self._asking = threading.Lock()
         self._child_created = False  # which tells the base class that it has nothing to tidy up
 
     def poll(self) -> int | None:
@@ -56,10 +57,13 @@ class ForkedProcess(subprocess.Popen[bytes]):
             signal.pidfd_send_signal(self._handle, sig)
 
     def _ended(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._handle], [], [], timeout)[0]:
-            self.returncode = self._server.reap(self.pid)
-            os.close(self._handle)
-        code: int | None = self.returncode
+        if timeout != 0 and self.returncode is None:
+            select.select([self._handle], [], [], timeout)
+        with self._asking:  # of two threads that ask, one reaps
+            if self.returncode is None and select.select([self._handle], [], [], 0)[0]:
+                self.returncode = self._server.reap(self.pid)
+                os.close(self._handle)
+            code: int | None = self.returncode
         return code
 
 
