@@ -190,6 +190,27 @@ def test_a_server_that_does_not_take_us_as_a_sender_is_waited_for_since_that_can
     assert len(mailbox.accepted) == 2
 
 
+def test_the_ledger_knows_that_data_begins_before_the_mail_server_does(
+    sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox
+) -> None:
+    from django.db import connections
+
+    from ledger.models import Notification
+
+    known: list[list[bool]] = []
+
+    def answer() -> str:
+        known.append(sorted(Notification.objects.values_list("data_started", flat=True)))
+        connections.close_all()
+        return ""
+
+    mailbox.blocking_data = answer
+    work(sender, one)
+
+    assert known == [[False, True], [False, True]], "one mail after the other"
+    assert list(Notification.objects.values_list("state", "data_started")) == [("SENT", False), ("SENT", False)]
+
+
 def test_a_server_that_is_lost_after_data_gets_the_mail_again_with_its_old_id_and_that_is_counted(
     sender: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
 ) -> None:
