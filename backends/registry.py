@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import requests
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from backends.contract import Backend
 
@@ -119,6 +119,26 @@ def configure(
         if field == chosen.token_field and first["type"] == "missing" and not about_token:
             text += " (Backend token may hold it)"
         raise WrongConfig(f"{where}: {text}.", "token" if about_token else "config") from None
+
+
+def secret_values(identifier: str, token: str, config: Mapping[str, Any]) -> list[str]:
+    """What of a definition is never to be told: the texts in fields that its plugin's model calls secret.
+
+    Raises:
+        WrongConfig: as `plugin`.
+    """
+    chosen = plugin(identifier)
+    fields = chosen.Config.model_fields
+    values = {chosen.token_field: token, **config}
+    return [
+        value
+        for name, value in values.items()
+        if isinstance(value, str) and name in fields and _is_secret(fields[name].annotation)
+    ]
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
 def build(

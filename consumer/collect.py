@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from consumer import no_follow
 from consumer.errors import NotNow, Undeliverable
+from consumer.packing.names import member_name
 from consumer.snapshot import Service, Snapshot, SourceFile, SourceFiles
 from messaging.locations import is_url
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # `simcourier pack` has no messages, and starts faster withou
     from messaging.messages import Results
 
 LOOK_AGAIN_SECONDS = 60.0
+MOST_FILES = 1_000_000  # with folders; about 150 bytes of memory each
+LONGEST_NAME = 4096  # bytes, with its folders; a service that leads in a circle ends here
 # Reasons to leave an entry out, and say so; with any other error (a file system that is away) all is tried again.
 FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, None}
 
@@ -176,7 +179,7 @@ def _walk(folder: Path, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[
 
     Each with its name and a descriptor of the folder that it is in, for as long as it is the one looked at.
     """
-    waiting = [""]
+    waiting, found = [""], 0
     while waiting:
         prefix = waiting.pop()
         try:
@@ -187,9 +190,14 @@ def _walk(folder: Path, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[
         try:
             with os.scandir(handle) as entries:
                 for entry in entries:
-                    name = prefix + entry.name
+                    name, found = prefix + entry.name, found + 1
+                    if found > MOST_FILES:
+                        raise Undeliverable(too_many(str(folder)))
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(f"{name}/")
+                        if len(os.fsencode(name)) <= LONGEST_NAME:
+                            waiting.append(f"{name}/")
+                        else:
+                            left_out.append(too_long(name))
                     else:
                         yield name, entry, handle
         except OSError as error:
@@ -206,9 +214,11 @@ def _leave_out(error: OSError, folder: str, left_out: list[str]) -> None:
 
 def _look(name: str, entry: os.DirEntry[str], handle: int, folder: Path, roots: Sequence[str]) -> SourceFile | str:
     try:
-        name.encode()
+        size = len(name.encode())
     except UnicodeEncodeError:
         return f"{_shown(name)}: the name is not UTF-8."
+    if size > LONGEST_NAME:
+        return too_long(name)
     place = f"{str(folder).rstrip('/')}/{name}"
     try:
         if entry.is_symlink():
@@ -232,7 +242,20 @@ def _look(name: str, entry: os.DirEntry[str], handle: int, folder: Path, roots: 
         return f"{name}: not a regular file."
     if not readable:
         return f"{name}: cannot be read (Permission denied)."
-    return SourceFile(name, place, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+    return SourceFile(member_name(name), place, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+
+
+def too_many(folder: str) -> str:
+    """The sentence for a folder that holds more than any worker takes."""
+    return (
+        f"The results folder {folder} holds more than {MOST_FILES} files and folders; pack them into fewer, or choose "
+        "some of them in several events."
+    )
+
+
+def too_long(name: str) -> str:
+    """The sentence for a file that is left out."""
+    return f"{_shown(name[:100])}...: the name is longer than {LONGEST_NAME} bytes."
 
 
 def _shown(name: str) -> str:

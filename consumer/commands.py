@@ -105,7 +105,7 @@ def expire(ctx: click.Context, *, dry_run: bool, as_json: bool) -> None:
         if not as_json:
             say(f"{removal.backend}  {removal.stored.key} ({what}): {done}")
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        say(json.dumps(rows, indent=2))
     elif not rows:
         click.echo("Nothing is to be removed.")
     ctx.exit(1 if any(row["problem"] for row in rows) else 0)

@@ -26,6 +26,7 @@ from consumer.packing.archive import ArchiveWriter
 from consumer.packing.deflate import Compression
 from consumer.packing.growing import GrowingArchive
 from consumer.packing.manifest import add_manifest, free_name
+from consumer.packing.names import alike
 from consumer.report.key import Key
 from consumer.report.picture import chosen, png
 from consumer.report.plain import shown
@@ -155,11 +156,12 @@ class Making:
         path = self._folder / f"{written.sha256}.zip"
         self._growing.finish(written.sha256, path)
         packed = Packed(path, self._growing.name, written.size, written.sha256)
+        clashes = alike(file.name for file in files)
         if found:
             known = set(self._snapshot.left_out)  # which are told apart
-            notes = tuple(note for note in found.key.warnings if note not in known)
+            notes = (*(note for note in found.key.warnings if note not in known), *clashes)
             return Made(packed, found.key, notes, base, _pictures(found))
-        return Made(packed, None, (NO_SUMMARY,))
+        return Made(packed, None, (NO_SUMMARY, *clashes))
 
     def _tell(self, done: int, total: int) -> None:
         del total

@@ -16,8 +16,9 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.config import apply_config
 
-from consumer.collect import meant, taken
+from consumer.collect import MOST_FILES, meant, taken, too_many
 from consumer.errors import NotNow, Undeliverable
+from consumer.packing.names import member_name
 from consumer.remote_errors import LOOK_AGAIN_SECONDS, in_words
 from consumer.remote_files import RemoteFiles
 from consumer.remote_listing import entries
@@ -49,10 +50,12 @@ def look_remotely(url: str, include: Sequence[str], exclude: Sequence[str], root
     def look(left_out: list[str]) -> Iterator[SourceFile]:
         # Anew, where there is one connection: a server gives it up that has been idle for as long as packing takes.
         speaking = fs if isinstance(fs, AsyncFileSystem) else connect(location)[0]
-        for one in entries(speaking, path, location, left_out):
+        for number, one in enumerate(entries(speaking, path, location, left_out)):
+            if number >= MOST_FILES:
+                raise Undeliverable(too_many(str(location)))
             if one.size is not None and meant(one.name, include, exclude):
                 device, inode = _NUMBERS.unpack(one.version)
-                yield SourceFile(one.name, one.place, one.size, one.mtime_ns, device, inode, files)
+                yield SourceFile(member_name(one.name), one.place, one.size, one.mtime_ns, device, inode, files)
 
     return taken(path, look, shown=str(location), patterns=bool(include or exclude), service=files)
 

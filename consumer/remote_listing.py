@@ -13,11 +13,11 @@ from urllib.parse import unquote
 
 from fsspec import AbstractFileSystem
 
+from consumer.collect import LONGEST_NAME, too_long
 from consumer.errors import Undeliverable
 from consumer.remote_errors import in_words
 from messaging.locations import Location
 
-LONGEST_NAME = 4096  # bytes; a service that leads in a circle ends here
 ASKED_AT_ONCE = 8  # files whose sizes a listing does not tell
 FILE, FOLDER = "file", "directory"
 # What implementations of fsspec call the time of the last change, and what changes with every change.
@@ -206,7 +206,7 @@ def _problem(name: str) -> str | None:
     except UnicodeEncodeError:
         return f"{name.encode(errors='replace').decode()}: the name is not UTF-8."
     if size > LONGEST_NAME:
-        return f"{name[:100]}...: the name is longer than {LONGEST_NAME} bytes."
+        return too_long(name)
     if "\0" in name or any(part in {"", ".", ".."} for part in name.split("/")):
         return f"{name}: no name that a file on a disk could have."
     return None

@@ -12,11 +12,12 @@ import structlog
 
 from backends.contract import Archive, Backend
 from backends.errors import BackendError, PermanentError, Superseded, unexpected
-from backends.registry import WrongConfig, build
+from backends.registry import WrongConfig, build, secret_values
 from consumer.errors import Interrupted, NotNow, Undeliverable
 from consumer.lease import Hold
 from ledger.api import Definition, Deliveries, LedgerUnavailable, UnknownBackend, definition
 from messaging import faults
+from messaging.secrecy import hide
 
 log = structlog.get_logger()
 
@@ -135,6 +136,7 @@ def open_backend(chosen: Definition, http: requests.Session, site: Mapping[str, 
         PermanentError: the definition is wrong; whoever wrote it must mend it.
     """
     try:
+        hide(*secret_values(chosen.identifier, chosen.token.get_secret_value(), chosen.config_values()))
         return build(chosen.identifier, chosen.token.get_secret_value(), chosen.config_values(), http, site)
     except WrongConfig as error:
         raise PermanentError(str(error), scope="backend") from error

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from backends.check import Step, check
 from backends.errors import PermanentError, unexpected
 from backends.http import session
-from backends.registry import WrongConfig, build
+from backends.registry import WrongConfig, build, secret_values
 from ledger.definitions import Definition, mark_healthy, mark_unhealthy, try_at_once
 from ledger.notifications import MAIL_PATIENCE_SECONDS
+from messaging.secrecy import hidden, hide
 
 
 def check_definition(chosen: Definition, site: Mapping[str, Any]) -> Iterator[Step]:
@@ -24,6 +26,7 @@ def check_definition(chosen: Definition, site: Mapping[str, Any]) -> Iterator[St
     steps: list[Step] = []
     with session() as http:
         try:
+            hide(*secret_values(chosen.identifier, chosen.token.get_secret_value(), chosen.config_values()))
             backend = build(chosen.identifier, chosen.token.get_secret_value(), chosen.config_values(), http, site)
         except WrongConfig as error:
             steps.append(Step("read the definition", str(error), PermanentError(str(error), scope="backend")))
@@ -33,8 +36,8 @@ def check_definition(chosen: Definition, site: Mapping[str, Any]) -> Iterator[St
             yield steps[0]
         else:
             for step in check(backend, http, _link_time(chosen)):
-                steps.append(step)
-                yield step
+                steps.append(replace(step, text=hidden(step.text)))  # services repeat what they were sent
+                yield steps[-1]
     _keep_health(chosen, steps)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from messaging.errors import UserError
+from messaging.secrecy import hide, hide_password
 from messaging.terminal import say
 
 if TYPE_CHECKING:  # a command that needs neither settings nor engine starts three times as fast
@@ -59,8 +60,19 @@ def settings_of(ctx: click.Context) -> Settings:
         from messaging.settings import load
 
         env_file = root.params.get("env_file")
-        state["settings"] = load(os.environ, Path(env_file) if env_file else None)
+        state["settings"] = settings = load(os.environ, Path(env_file) if env_file else None)
+        _hide(settings)
     return cast("Settings", state["settings"])
+
+
+def _hide(settings: Settings) -> None:
+    """Keep what is secret in them out of logs and of what is told."""
+    for url in (settings.broker_url, settings.database_url, settings.email_url):
+        hide_password(url.get_secret_value())
+    if settings.secret_key is not None:
+        hide(settings.secret_key.get_secret_value())
+    if settings.secret_key_fallbacks is not None:
+        hide(*settings.secret_key_fallbacks.get_secret_value().split(","))
 
 
 def engine_of(settings: Settings) -> Engine:

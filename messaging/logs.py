@@ -15,6 +15,7 @@ from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from messaging.secrecy import hidden
 from messaging.terminal import printable
 
 KEPT = ("exc_info", "stack")  # which the renderer writes itself
@@ -61,7 +62,7 @@ def configure(role: str, *, level: str = "INFO", stream: TextIO | None = None) -
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, _without_secrets],
         )
     )
     root = logging.getLogger()
@@ -71,6 +72,10 @@ def configure(role: str, *, level: str = "INFO", stream: TextIO | None = None) -
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     for chatty in ("dropbox", "urllib3"):  # a line for each request
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _without_secrets(_: WrappedLogger, __: str, line: Any) -> str:
+    return hidden(str(line))
 
 
 def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from messaging.secrecy import hidden
+
 
 def printable(text: str, keep: str = "") -> str:
     """Without control characters, those among them that turn the direction of text; they are shown as ``\\x1b``.
@@ -19,4 +21,4 @@ def printable(text: str, keep: str = "") -> str:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print lines that hold texts of others: a title, a file's name, what a service has answered."""
-    click.echo(printable(text, keep="\n"), err=err)
+    click.echo(printable(hidden(text), keep="\n"), err=err)

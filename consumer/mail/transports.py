@@ -6,6 +6,7 @@ import os
 import smtplib
 import ssl
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections.abc import Callable
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
@@ -14,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from messaging import faults
+from messaging.secrecy import hide
 
 TEMPORARY = range(400, 500)
 PATIENT = 4  # times the usual time-out for the answer to the mail itself
@@ -58,12 +60,15 @@ def transport(url: str, timeout: float) -> Transport:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return FileTransport(Path(unquote(parts.path)))
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    # As servers may repeat it from what they were sent: RFC 4616, section 2, and the two lines of AUTH LOGIN.
+    hide(password, *(b64encode(text.encode()).decode() for text in (f"\0{user}\0{password}", password) if password))
     return SmtpTransport(
         host=parts.hostname or "localhost",
         port=parts.port or {"smtp": 25, "smtp+tls": 587, "smtps": 465}[parts.scheme],
         security=parts.scheme,
-        user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
+        user=user,
+        password=password,
         timeout=timeout,
     )
 

@@ -14,7 +14,7 @@ from ledger.site import make_data_dir, prepare
 from messaging.cli import settings_of
 from messaging.errors import UserError
 from messaging.settings import Settings
-from messaging.terminal import printable
+from messaging.terminal import printable, say
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -45,7 +45,7 @@ def print_table(head: list[str], rows: Iterable[list[str]], nothing: str) -> Non
 
 def print_json(value: Any) -> None:
     """Indented JSON; moments as RFC 3339."""
-    click.echo(json.dumps(value, indent=2, default=_plain))
+    say(json.dumps(value, indent=2, default=_plain))
 
 
 def _plain(value: Any) -> str:

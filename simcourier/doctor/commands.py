@@ -42,7 +42,7 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
     except WrongSetting as error:
         found = [Finding("settings", Mark.TROUBLE, str(error))]
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+        say(json.dumps([asdict(one) for one in found], indent=2))
     else:
         _tell(found)
     if any(one.mark == Mark.TROUBLE for one in found):

@@ -24,6 +24,7 @@ from consumer.packing import space
 from consumer.packing.archive import ArchiveWriter
 from consumer.packing.deflate import BLOCK, COMPRESSIONS, Compression, deflate, most_bytes
 from consumer.packing.manifest import free_name
+from consumer.packing.names import member_name
 from consumer.packing.output import Sink
 from consumer.snapshot import SourceFiles
 from local_cloud.zip_entry import Unpacking
@@ -70,6 +71,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+def members_of(folder: Path) -> dict[str, bytes]:
+    """The same by the names that they have in an archive."""
+    return {member_name(name): content for name, content in files_of(folder).items()}
+
+
 def test_the_example_has_large_files() -> None:
     """Or the tests below would show little."""
     assert len(TEXT) > 3 * BLOCK
@@ -81,12 +87,12 @@ def test_a_strict_reader_and_python_read_it(results: Path, tmp_path: Path, compr
     written = pack(results, tmp_path / "x.zip", compression)
 
     entries = strict_zip.read(tmp_path / "x.zip")
-    assert [entry.name for entry in entries] == sorted(files_of(results))
+    assert [entry.name for entry in entries] == sorted(members_of(results))
     assert written.members == len(entries)
     assert written.size == (tmp_path / "x.zip").stat().st_size
     assert written.sha256 == hashlib.sha256((tmp_path / "x.zip").read_bytes()).hexdigest()
     with zipfile.ZipFile(tmp_path / "x.zip") as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == files_of(results)
+        assert {name: archive.read(name) for name in archive.namelist()} == members_of(results)
 
 
 def test_our_own_pages_show_it(results: Path, tmp_path: Path) -> None:
@@ -97,7 +103,7 @@ def test_our_own_pages_show_it(results: Path, tmp_path: Path) -> None:
             entry = archive.find(name, 1)
             assert entry is not None
             unpacking = Unpacking(archive.handle, entry, archive.index.directory)
-            assert b"".join(iter(unpacking.read, b"")) == files_of(results)[name]
+            assert b"".join(iter(unpacking.read, b"")) == members_of(results)[name]
 
 
 def test_a_text_is_deflated_and_what_cannot_be_compressed_is_stored(results: Path, tmp_path: Path) -> None:
@@ -211,23 +217,20 @@ def test_unzip_takes_out_the_same_files_with_their_time_stamps(
     unzip = program("unzip")
     pack(results, tmp_path / "x.zip", compression)
 
-    # -^: control characters in names are kept
     done = subprocess.run(
-        [unzip, "-q", "-^", str(tmp_path / "x.zip"), "-d", str(tmp_path / "out")],
+        [unzip, "-q", str(tmp_path / "x.zip"), "-d", str(tmp_path / "out")],
         capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "Asia/Tokyo"},
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert files_of(tmp_path / "out") == files_of(results)
+    assert files_of(tmp_path / "out") == members_of(results)
     for name in files_of(results):
-        assert (tmp_path / "out" / name).stat().st_mtime == (results / name).stat().st_mtime_ns // 10**9
+        assert (tmp_path / "out" / member_name(name)).stat().st_mtime == (results / name).stat().st_mtime_ns // 10**9
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_7z_takes_out_the_same_files(results: Path, tmp_path: Path, compression: Compression) -> None:
     seven = program("7z")
-    for name in ("back\\slash", "line\nfeed", "return\r"):  # which 7z changes when it takes them out
-        (results / name).unlink()
     pack(results, tmp_path / "x.zip", compression)
 
     done = subprocess.run(
@@ -236,7 +239,7 @@ def test_7z_takes_out_the_same_files(results: Path, tmp_path: Path, compression:
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert files_of(tmp_path / "out") == files_of(results)
+    assert files_of(tmp_path / "out") == members_of(results)
 
 
 def test_sha256sum_accepts_the_manifest_whatever_the_names(results: Path, tmp_path: Path) -> None:
