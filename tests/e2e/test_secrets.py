@@ -151,6 +151,9 @@ def test_no_secret_is_anywhere_but_where_it_belongs(  # noqa: PLR0915 - one inst
     (tmp_path / "import.json").write_text(definitions(echo, one.cloud_port))
     told: dict[str, bytes] = {}
 
+    def logs() -> bytes:
+        return b"".join(log.read_bytes() for log in one.folder.glob("*.log"))
+
     def command(*words: str) -> str:
         done = one.simcourier(*words, check=False)
         told[f"simcourier {' '.join(words)}"] = (done.stdout + done.stderr).encode()
@@ -174,7 +177,6 @@ def test_no_secret_is_anywhere_but_where_it_belongs(  # noqa: PLR0915 - one inst
 
     good = one.publish(results)
     bad = [one.publish(results, backend=backend) for backend in ("local-echo", "seafile-echo")]
-    logs = lambda: b"".join(log.read_bytes() for log in one.folder.glob("*.log"))  # noqa: E731 - looked at again and again
     wait_until(lambda: (one.where(good) or {}).get("state") == "DELIVERED", "one is delivered")
     wait_until(lambda: all((one.where(event) or {}).get("reason") for event in bad), "two have met the echo")
     wait_until(lambda: b"mail.postponed" in logs(), "a mail could not be sent")

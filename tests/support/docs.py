@@ -13,6 +13,7 @@ from local_cloud.commands import KEY, variable
 from local_cloud.commands import main as local_cloud
 from messaging.messages import schemas
 from messaging.settings import PREFIX, Settings
+from tests.support.security import attempts_table, limits_table
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 FROM_HERE = "# From here on written by scripts/docs."
@@ -60,6 +61,16 @@ def with_settings(document: str) -> str:
     )
 
 
+def with_security(document: str) -> str:
+    """The text of docs/security.md with its tables as they are now."""
+    for name, lines in (("limits", limits_table()), ("attempts", attempts_table())):
+        before, after = f"<!-- {name}, written by scripts/docs -->", f"<!-- end of {name} -->"
+        head, _, rest = document.partition(before)
+        _, _, tail = rest.partition(after)
+        document = "\n".join([f"{head}{before}", *lines, f"{after}{tail}"])
+    return document
+
+
 def cloud_options() -> list[click.Option]:
     """Those that ``local-cloud`` also reads from the environment."""
     return [one for one in local_cloud.params if isinstance(one, click.Option) and one.name]
@@ -91,8 +102,12 @@ def _moved(part: Any) -> Any:
 
 
 def main() -> None:
-    """Write both."""
-    for name, renew in (("asyncapi.yaml", with_schemas), ("settings.md", with_settings)):
+    """Write them."""
+    for name, renew in (
+        ("asyncapi.yaml", with_schemas),
+        ("settings.md", with_settings),
+        ("security.md", with_security),
+    ):
         file = DOCS / name
         file.write_text(renew(file.read_text("utf-8")), "utf-8")
 
