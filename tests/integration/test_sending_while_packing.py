@@ -8,6 +8,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from messaging.engine import Taken
 from messaging.messages import SimulationCompleted
 from messaging.settings import Settings
 from tests.support.events import event
+from tests.support.installation import files_below, unpacked
 from tests.support.scratch import wait_until
 
 if TYPE_CHECKING:
@@ -220,6 +222,32 @@ def test_results_that_change_meanwhile_are_not_delivered(
     assert row(one).state == "WAITING"
     assert "noise.bin" in row(one).reason
     assert re.search("while (it was read|the results were packed)", row(one).reason)
+    assert not row(one).notifications.exists(), "nobody is told before it was tried for long"
+
+    again(worker, one)
+
+    assert row(one).state == "DELIVERED"
+    assert unpacked(stored_bytes(one)) == files_below(results)
+
+
+def test_results_that_are_still_written_are_waited_for_uncounted(worker: ResultsWorker, results: Path) -> None:
+    from consumer.results import ResultsWorker
+
+    patient = ResultsWorker(replace(worker._workshop, settle_seconds=60), worker._keeper, worker._policy)
+    one = event(results)
+    for name in ("noise.bin", "later.vec"):
+        (results / name).write_bytes(b"more")
+        again(patient, one)
+        assert (row(one).state, row(one).attempts) == ("WAITING", 0)
+        told = rf"The results are still being written: {name} changed (just now|\d+ s ago)\."
+        assert re.fullmatch(told, row(one).reason), row(one).reason
+
+    for file in results.iterdir():
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    again(patient, one)
+
+    assert row(one).state == "DELIVERED"
+    assert unpacked(stored_bytes(one)) == files_below(results)
 
 
 def test_whoever_asks_meanwhile_is_told_how_much_is_packed_and_read(

@@ -163,7 +163,7 @@ class Installation:
 
         wait_until(declared, "the queues are declared")
 
-    def publish(self, results: Path, **details: Any) -> str:
+    def publish(self, results: Path | str, **details: Any) -> str:
         """Publish as a simulator does; the event's id."""
         to = details.pop("to", "anna@example.org")
         backend = details.pop("backend", "local")
