@@ -30,7 +30,7 @@ SIGNATURES = {
     "count_lines": "u8 int",
     "take_apart": "u8 int int i32 i8 f64 f64 f64 i64 int i64",
     "gather": "i32 f64 f64 i64 int f64 f64 i64 u8 u8 f64 i64 i64 i64 i32 f64 f64 i64",
-    "draw": "i32 f64 f64 int i32 f64 f64 f64 f64",
+    "draw": "i32 f64 f64 int i32 f64 i64",
 }
 EXTERNAL = {"floor", "memset", "memcpy"}  # what the loops may call, which is there in every process
 PATIENCE = 300.0  # seconds for the compiler; it takes some five

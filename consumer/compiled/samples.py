@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from consumer.compiled.pointers import doubles_at
 from consumer.statistics.tables import (
     AREA,
     BACKWARDS,
@@ -22,7 +23,6 @@ from consumer.statistics.tables import (
     LEFT,
     LOW,
     MISSING,
-    MOST_SPANS,
     PART,
     SEEN,
     SHIFT,
@@ -153,7 +153,7 @@ def gather(  # noqa: C901, PLR0912, PLR0915 - one loop over the samples, flat on
     return vectors
 
 
-def draw(slots: Any, times: Any, values: Any, count: int, rows: Any, state: Any, held: Any, low: Any, high: Any) -> int:
+def draw(slots: Any, times: Any, values: Any, count: int, rows: Any, state: Any, rooms: Any) -> int:
     """Draw samples into spans of time that reach far enough; the number of samples that were drawn."""
     drawn = 0
     for sample in range(count):
@@ -163,25 +163,26 @@ def draw(slots: Any, times: Any, values: Any, count: int, rows: Any, state: Any,
         own, time, value = row * STATE, times[sample], values[sample]
         span = state[own + SPAN]
         number = np.floor(time / span + FUZZ)
-        place, upto = np.int64(number - state[own + BASE]), np.int64(state[own + UPTO])
-        if place < 0 or place >= MOST_SPANS:
+        place, upto, room = np.int64(number - state[own + BASE]), np.int64(state[own + UPTO]), rooms[2 * row + 1]
+        if place < 0 or place >= room:
             continue
-        line = row * MOST_SPANS
+        held = doubles_at(rooms[2 * row])
+        low, high = place + room, place + 2 * room
         if upto <= place:
             before = state[own + HELD]
             while upto <= place:
-                held[line + upto] = before
-                low[line + upto] = np.nan
-                high[line + upto] = np.nan
+                held[upto] = before
+                held[upto + room] = np.nan
+                held[upto + 2 * room] = np.nan
                 upto += 1
             state[own + UPTO] = np.float64(upto)
         if time <= (number + FUZZ) * span:
-            held[line + place] = value
+            held[place] = value
         if not np.isnan(value):
-            if not low[line + place] <= value:
-                low[line + place] = value
-            if not high[line + place] >= value:
-                high[line + place] = value
+            if not held[low] <= value:
+                held[low] = value
+            if not held[high] >= value:
+                held[high] = value
         state[own + HELD] = value
         drawn += 1
     return drawn

@@ -28,6 +28,7 @@ LONGEST_LINE = 16 * 1024 * 1024  # bytes; what is longer is no line of a result 
 MOST_COLUMNS = 3
 PADDING = 32  # bytes of zero after a piece: the compiled way need not ask for the end
 LARGEST_ID = 2**31 - 1
+_ODD = (b"\r", b"\v", b"\f")  # which Python takes for blanks, and which separate no numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Block:
             line += 1
         passed = -1
         for number, text in enumerate(bytes(self.data).split(b"\n")):  # blank lines and comments were not kept
-            if text.strip() and not text.lstrip().startswith(b"#"):
+            if _tells(text):
                 passed += 1
                 if passed == line:
                     return number
@@ -204,11 +205,12 @@ def scan(data: bytes, end: int) -> Block:
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
+    odd = any(mark in data for mark in _ODD)
     for number, line in enumerate(lines):
-        parts = line.split()
-        if not parts or parts[0].startswith(b"#"):
+        if not _tells(line):
             continue
-        if not _is_data(line, parts):
+        parts = line.split()
+        if not _is_data(line, parts) or (odd and any(mark in line.removesuffix(b"\r") for mark in _ODD)):
             others.append(OtherLine(len(ids), number, line))
             continue
         try:
@@ -224,9 +226,16 @@ def scan(data: bytes, end: int) -> Block:
     return Block(np.array(ids, np.int32), np.array(widths, np.int8), (a, b, c), others, len(lines), data, end)
 
 
+def _tells(line: bytes) -> bool:
+    """Whether it is neither blank nor a comment."""
+    text = line.strip(b" \t\r")
+    return bool(text) and not text.startswith(b"#")
+
+
 def _is_data(line: bytes, parts: list[bytes]) -> bool:
     return (
-        parts[0].isdigit()
+        bool(parts)
+        and parts[0].isdigit()
         and 2 <= len(parts) <= MOST_COLUMNS + 1
         and len(parts[0]) <= len(str(LARGEST_ID))
         and int(parts[0]) <= LARGEST_ID

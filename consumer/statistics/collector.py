@@ -286,7 +286,7 @@ def _shares(
     if not times:
         return {}
     held = dict(times)
-    if end > last_time and not math.isnan(last_value):
+    if end > last_time and math.isfinite(end - last_time) and not math.isnan(last_value):
         held[last_value] = held.get(last_value, 0.0) + end - last_time
     whole = math.fsum(held.values())
     if not whole > 0:

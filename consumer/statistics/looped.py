@@ -62,6 +62,4 @@ class Loops:
     def draw(self, traces: Traces, slots: Numbers, times: Floats, values: Floats) -> None:
         """Draw samples of vectors that were made ready."""
         slots, times = np.ascontiguousarray(slots, np.int32), np.ascontiguousarray(times)
-        self._loops.draw(
-            slots, times, values, len(slots), traces.rows, traces.state, traces.held, traces.low, traces.high
-        )
+        self._loops.draw(slots, times, values, len(slots), traces.rows, traces.state, traces.rooms)

@@ -33,10 +33,11 @@ class Tracer:
     Args:
         span: of time that is asked for, in seconds; None: chosen by what comes.
         end: when the run ends, as far as it is known, in seconds.
-        state: and ``room``: places for it in arrays of many, which compiled loops fill likewise; None: its own.
+        state: and ``room``: rows in tables of many, for compiled loops that draw likewise; the latter gets the address
+            of the arrays and the number of spans that they have room for. None: its own.
     """
 
-    __slots__ = ("_factor", "_held", "_high", "_low", "_state", "_stopped")
+    __slots__ = ("_arrays", "_factor", "_room", "_state", "_stopped")
 
     def __init__(
         self,
@@ -44,13 +45,14 @@ class Tracer:
         end: float | None,
         *,
         state: Floats | None = None,
-        room: tuple[Floats, Floats, Floats] | None = None,
+        room: NDArray[np.int64] | None = None,
     ) -> None:
         self._state = np.empty(STATE) if state is None else state
         first = span or (nice_span(end / _WANTED) if end and end > 0 else 0.0)
         self._state[:] = first, 0.0, 0.0, math.nan
         self._factor = _next_factor(first)
-        self._held, self._low, self._high = room or (np.empty(MOST_SPANS), np.empty(MOST_SPANS), np.empty(MOST_SPANS))
+        self._arrays = np.empty((3, 0))  # held, low, high
+        self._room = np.zeros(2, np.int64) if room is None else room
         self._stopped = False
 
     def add(self, times: Floats, values: Floats) -> None:
@@ -71,26 +73,38 @@ class Tracer:
             state[BASE] = self._number(first)
         while self._number(last) - state[BASE] >= MOST_SPANS:
             self._widen()
+        self._make_room(self._number(last) - int(state[BASE]) + 1)
         return True
 
     def stop(self) -> None:
         """Draw this vector no more: its time runs backwards, or nowhere."""
         self._stopped = True
+        self._arrays = np.empty((3, 0))
+        self._room[:] = 0
 
     def trace(self) -> Trace | None:
         """What was drawn; None when there is nothing to draw."""
         span, base, upto = self._state[:HELD].tolist()
         if self._stopped or not upto:
             return None
-        used = slice(0, int(upto))
-        return Trace(base * span, span, self._held[used].copy(), self._low[used].copy(), self._high[used].copy())
+        held, low, high = self._arrays[:, : int(upto)].copy()
+        return Trace(base * span, span, held, low, high)
 
     def _number(self, time: float) -> int:
         return math.floor(time / float(self._state[SPAN]) + FUZZ)
 
+    def _make_room(self, spans: int) -> None:
+        if spans > self._arrays.shape[1]:
+            wider = np.empty((3, min(max(2 * spans, 32), MOST_SPANS)))
+            used = int(self._state[UPTO])
+            wider[:, :used] = self._arrays[:, :used]
+            self._arrays = wider
+            self._room[:] = wider.ctypes.data, wider.shape[1]
+
     def _draw(self, times: Floats, values: Floats) -> None:
         span, base, used, before = self._state.tolist()
         upto = int(used)
+        all_held, low, high = self._arrays
         numbers = np.floor(times / span + FUZZ)
         places = (numbers - base).astype(np.int64)
         last = int(places[-1])
@@ -101,14 +115,13 @@ class Tracer:
         place = np.searchsorted(holds, begins, side="right") - 1
         held = np.where(place >= 0, values[np.maximum(place, 0)], before)
         if upto and place[0] < 0:
-            held[0] = self._held[known]
-        self._held[known : known + len(held)] = held
-        self._low[upto : last + 1] = np.nan
-        self._high[upto : last + 1] = np.nan
+            held[0] = all_held[known]
+        all_held[known : known + len(held)] = held
+        low[upto : last + 1] = high[upto : last + 1] = np.nan
         starts = np.concatenate(([0], np.flatnonzero(places[1:] != places[:-1]) + 1))
         touched = places[starts]
-        self._low[touched] = np.fmin(self._low[touched], np.fmin.reduceat(values, starts))
-        self._high[touched] = np.fmax(self._high[touched], np.fmax.reduceat(values, starts))
+        low[touched] = np.fmin(low[touched], np.fmin.reduceat(values, starts))
+        high[touched] = np.fmax(high[touched], np.fmax.reduceat(values, starts))
         self._state[UPTO], self._state[HELD] = max(upto, last + 1), values[-1]
 
     def _widen(self) -> None:
@@ -116,15 +129,14 @@ class Tracer:
         factor, self._factor = self._factor, 7 - self._factor
         span, first, used = self._state[:HELD].tolist()
         base = first // factor
-        before, upto = int(first - base * factor), int(used)
+        before, upto = int(first - base * factor) if used else 0, int(used)
         after = -(before + upto) % factor
         held, low, high = (
             np.concatenate((np.full(before, np.nan), part[:upto], np.full(after, np.nan))).reshape(-1, factor)
-            for part in (self._held, self._low, self._high)
+            for part in self._arrays
         )
         spans = len(held)
-        self._held[:spans] = held[:, 0]
-        self._low[:spans], self._high[:spans] = np.fmin.reduce(low, 1), np.fmax.reduce(high, 1)
+        self._arrays[:, :spans] = held[:, 0], np.fmin.reduce(low, 1), np.fmax.reduce(high, 1)
         self._state[:HELD] = span * factor, base, spans
 
 
@@ -144,8 +156,7 @@ class Traces:
         self._tracers: list[Tracer] = []
         self.rows: NDArray[np.int32] = np.empty(0, np.int32)  # of each vector
         self.state: Floats = np.empty((MOST_TRACES, STATE))
-        # Only what is drawn into takes memory.
-        self.held, self.low, self.high = (np.empty((MOST_TRACES, MOST_SPANS)) for _ in range(3))
+        self.rooms: NDArray[np.int64] = np.zeros((MOST_TRACES, 2), np.int64)
 
     def grow(self, vectors: int) -> None:
         """Make room for this many vectors."""
@@ -174,12 +185,12 @@ class Traces:
             self.rows[slot] = len(self._tracers) if drawn else _NOT_DRAWN
             if drawn:
                 row = len(self._tracers)
-                room = self.held[row], self.low[row], self.high[row]
-                self._tracers.append(Tracer(self._precision, ends[slot], state=self.state[row], room=room))
+                tracer = Tracer(self._precision, ends[slot], state=self.state[row], room=self.rooms[row])
+                self._tracers.append(tracer)
         rows = self.rows[slots]
         span, base, upto = self.state[np.maximum(rows, 0), :HELD].T
         with np.errstate(all="ignore"):
-            fits = (np.floor(lasts / span + FUZZ) - base < MOST_SPANS) & (upto > 0)
+            fits = (np.floor(lasts / span + FUZZ) - base < self.rooms[np.maximum(rows, 0), 1]) & (upto > 0)
             near = (np.abs(firsts) + np.abs(lasts)) / span < _MOST_DISTANT
         easy = fits & near & ~(backwards > 0)
         for place in np.flatnonzero((rows >= 0) & ~easy).tolist():

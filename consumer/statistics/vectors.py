@@ -229,7 +229,7 @@ class Moments:
 
 
 def _add_times(shares: dict[float, float], values: Floats, held: Floats) -> None:
-    known = ~np.isnan(values)
+    known = ~np.isnan(values) & (held > 0) & np.isfinite(held)
     symbols, places = np.unique(values[known], return_inverse=True)
     if len(symbols) + len(shares) > MOST_SYMBOLS:
         return

@@ -249,7 +249,9 @@ def as_numbers(line: bytes) -> tuple[int, list[str]]:
 
 NUMBERS = """1 23 2147483648 0.1 -1.5e-7 1e23 9007199254740993 12345678.90123456789 0000000000000000000001 1_0 4.35e-22
 1.7976931348623157e308 5e-324 nan -inf infinity . e - + # x"""
-PIECES = st.sampled_from([*map(str.encode, NUMBERS.split()), b"\t", b" ", b"\n", b"\r\n", b"\x00", b"\xff"])
+PIECES = st.sampled_from(
+    [*map(str.encode, NUMBERS.split()), b"\t", b" ", b"\n", b"\r\n", b"\r", b"\v", b"\f", b"#", b"\x00", b"\xff"]
+)
 
 
 @given(st.lists(PIECES, max_size=40))
