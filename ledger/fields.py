@@ -70,6 +70,19 @@ class EncryptedTextField(models.TextField):
         text = super().to_python(value)
         return _decrypted(text.removeprefix(DUMPED)) if isinstance(text, str) and text.startswith(DUMPED) else text
 
+    def clean(self, value: Any, model_instance: models.Model | None) -> Any:
+        """What somebody has typed.
+
+        Raises:
+            ValidationError: it cannot be stored, or looks like a dump that none of the keys fits.
+        """
+        try:
+            return super().clean(value, model_instance)
+        except ImproperlyConfigured as error:
+            raise ValidationError(
+                f"What begins with '{DUMPED}' comes from a dump; this one was encrypted with another secret key."
+            ) from error
+
 
 def _decrypted(token: str) -> str:
     try:

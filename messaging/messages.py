@@ -295,13 +295,17 @@ def describe(error: ValidationError) -> str:
     field = ".".join(_shown(str(part)) for part in first["loc"]) or "the message"
     expected = _EXPECTED.get(first.get("ctx", {}).get("pattern", ""), first["msg"].removeprefix("Value error, "))
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{field}: {expected}.{more}"
+    return _printable(f"{field}: {expected}.{more}")
 
 
 def _shown(name: str) -> str:
-    """A name for a sentence: whoever wrote the message chose it, as long and with what characters he liked."""
-    plain = "".join(character if character.isprintable() else "\ufffd" for character in name[: LONGEST_NAME + 1])
-    return plain if len(plain) <= LONGEST_NAME else f"{plain[:LONGEST_NAME]}..."
+    """A name for a sentence: whoever wrote the message chose it, as long as he liked."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+
+
+def _printable(text: str) -> str:
+    """Without characters that no header, no column or no terminal takes: field names, what pydantic quotes."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def digest(body: bytes) -> str:

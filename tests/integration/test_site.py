@@ -141,6 +141,7 @@ def test_a_definition_s_page_says_why_it_cannot_be_used(client: Client) -> None:
         ("local", {"name": "two\nlines"}, "Backend name: One line without control characters is expected."),
         ("local", {"description": "half \ud800"}, "Backend description: NUL characters and halves of surrogate"),
         ("local", {"token": "a\0b"}, "Backend token: NUL characters"),
+        ("local", {"token": "encrypted:x"}, "Backend token: What begins with 'encrypted:' comes from a dump; this one"),
         ("local", {"keep_days": 2**31}, "Backend keep days: Ensure this value is less than or equal to 36500."),
     ],
 )
@@ -168,6 +169,20 @@ def test_a_config_nested_beyond_measure_is_refused_in_a_sentence(client: Client)
         list(import_definitions("[" * 200_000, [], {}, replace=False))
     assert issubclass(NotReadable, UserError)
     assert issubclass(WrongDefinition, UserError)
+
+
+def test_a_secret_that_looks_like_one_of_a_dump_is_refused_at_its_field(client: Client) -> None:
+    page = client.post(
+        ADD,
+        fill(
+            storage_backend_id="dropbox",
+            storage_backend_token="encrypted:x",
+            storage_backend_config=json.dumps({"app_key": "k1", "refresh_token": "encrypted:x"}),
+        ),
+    )
+
+    assert page.status_code == 200
+    assert "comes from a dump; this one was encrypted with another secret key." in page.content.decode()
 
 
 def test_one_definition_that_cannot_be_stored_does_not_stop_the_others_of_a_file(sqlite_ledger: Settings) -> None:

@@ -264,6 +264,11 @@ def test_a_refusal_shows_the_name_of_a_field_that_somebody_chose_short_and_on_on
     assert text.isprintable()
 
 
+@pytest.mark.parametrize("identifier", ["a\nb", "a\x00b", "\r", "\u2028"], ids=ascii)
+def test_a_refusal_quotes_no_character_that_a_header_or_a_column_does_not_take(identifier: str) -> None:
+    assert refusal(envelope(id=identifier)).isprintable()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
