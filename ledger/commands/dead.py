@@ -10,7 +10,7 @@ import click
 
 from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
 from messaging.cli import engine_of
-from messaging.engine import BrokerError, BrokerUnavailable
+from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, BrokerError, BrokerUnavailable
 from messaging.errors import UserError
 from messaging.terminal import printable
 
@@ -209,11 +209,13 @@ def _chosen(numbers: Sequence[int], *, everything: bool, queue: str, reason: str
 
 
 def _describe(letter: DeadLetterView) -> None:
+    more = "once more" if letter.times == 2 else f"{letter.times - 1} times more"  # noqa: PLR2004
     rows: list[tuple[str, Any]] = [
         ("State", letter.closed_as or "open"),
         ("Queue", letter.queue),
         ("Publisher", letter.publisher),
-        ("Arrived", f"{letter.times} times, first {moment(letter.first_at)}, last {moment(letter.last_at)}"),
+        ("Arrived", moment(letter.first_at)),
+        ("Again", f"{more}, last {moment(letter.last_at)}" if letter.times > 1 else ""),
         *(("Broker", death) for death in letter.deaths),
         ("Bytes", len(letter.body)),
     ]
@@ -222,6 +224,8 @@ def _describe(letter: DeadLetterView) -> None:
         if value:
             click.echo(f"  {label + ':':<11} {printable(str(value))}")
     for name, value in letter.headers.items():
+        if name in {DEATH_HEADER, QUEUE_HEADER, REASON_HEADER}:  # told above
+            continue
         click.echo(f"  {printable(f'{name}: {value}')}")
     click.echo("")
     click.echo(printable(letter.body.decode("utf-8", "backslashreplace"), keep="\n\t"))

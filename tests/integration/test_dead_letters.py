@@ -315,7 +315,7 @@ def test_a_letter_is_shown_with_what_was_counted_and_without_its_escape_sequence
 
     assert raw.stdout_bytes == body
     assert "\x1b" not in shown.stdout + dead(sqlite_ledger, "list").stdout
-    assert "2 times, first" in shown.stdout
+    assert "Again:      once more, last" in shown.stdout
     assert "delivery_limit in lane, once" in shown.stdout
     assert "expired in lane.wait.5s, 12 times" in shown.stdout
     assert '\\xff{"a":\n "\\x1b]0;owned\\x07"}' in shown.stdout
