@@ -13,6 +13,7 @@ import numpy as np
 
 from consumer.formats.contract import Floats, Numbers, Run, Statistic
 from consumer.statistics.binned import statistic_row
+from consumer.statistics.chosen import Chosen
 from consumer.statistics.groups import LikeModules, Replications, equal_seeds
 from consumer.statistics.model import (
     PERCENTILES,
@@ -68,8 +69,8 @@ class Collector:
         self._declared: list[tuple[int, str, str, Mapping[str, str], bool]] = []
         self._alike = LikeModules()
         self._replications = Replications()
-        self._scalars: list[ScalarRow] = []
-        self._statistics: list[StatisticRow] = []
+        self._scalars: Chosen[ScalarRow] = Chosen(MOST_ROWS)
+        self._statistics: Chosen[StatisticRow] = Chosen(MOST_ROWS)
         self._found = {"scalars": 0, "statistics": 0, "missing": 0, "warnings": 0}
         self._warnings: list[Warned] = []
         self._said: dict[str, int] = {}  # texts of the present file
@@ -119,8 +120,7 @@ class Collector:
         row = ScalarRow(self._run, module, name, value, unit, attributes.get("title", ""))
         self._found["scalars"] += 1
         self._found["missing"] += math.isnan(value)
-        if len(self._scalars) < MOST_ROWS:
-            self._scalars.append(row)
+        self._scalars.add(row, value)
         self._alike.add(self._run, module, name, "scalar", value, unit)
         self._replications.add(self._run, module, name, value, unit)
         self._rows.scalar(row)
@@ -131,8 +131,7 @@ class Collector:
     def statistic(self, statistic: Statistic) -> None:
         row = statistic_row(self._run, statistic)
         self._found["statistics"] += 1
-        if len(self._statistics) < MOST_ROWS:
-            self._statistics.append(row)
+        self._statistics.add(row, row.count)
         self._alike.add(self._run, row.module, row.name, "statistic mean", row.mean, row.unit)
         self._rows.statistic(row)
 
@@ -191,8 +190,8 @@ class Collector:
         return Summary(
             runs=tuple(self._runs),
             files=tuple(self._files),
-            scalars=tuple(self._scalars),
-            statistics=tuple(self._statistics),
+            scalars=self._scalars.rows(),
+            statistics=self._statistics.rows(),
             vectors=tuple(rows[:MOST_ROWS]),
             aggregates=tuple(self._alike.aggregates()),
             replications=tuple(self._replications.replicated(self._runs)),

@@ -196,8 +196,9 @@ class Replicated:
 class Summary:
     """All that is said about the results of one folder.
 
-    `scalars`, `statistics` and `vectors` hold at most as many rows as a page can show, the most telling first;
-    the counts say how many there were, and the CSV files beside the page hold all of them.
+    `scalars`, `statistics` and `vectors` hold at most as many rows as a page can show, the most telling ones: of
+    scalars and statistics see `consumer.statistics.chosen`, in the order of the files; of vectors those that vary, the
+    longest first. The counts say how many there were, and the CSV files beside the page hold all of them.
     """
 
     runs: tuple[Run, ...]

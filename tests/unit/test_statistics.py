@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from consumer.formats.contract import Run, Statistic
 from consumer.formats.omnetpp_text import OmnetppText
+from consumer.statistics import collector as collector_module
 from consumer.statistics import looped as looped_module
 from consumer.statistics import quantiles as quantiles_module
 from consumer.statistics import vectors as vectors_module
@@ -507,3 +508,32 @@ def test_a_run_that_nobody_described_still_has_a_place() -> None:
     found.end_file()
 
     assert found.summary().runs[0].simulator == "Own"
+
+
+def test_of_very_many_scalars_the_most_telling_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector_module, "MOST_ROWS", 6)
+    lines = [f"scalar net.host[{host}].mac.q{number} idle 0" for host in range(40) for number in range(3)]
+    lines += [f"scalar net.host[{host}].mac sent {host + 1}" for host in range(40)]
+    lines += ["scalar net.host[0].mac.deep.er delay 3", "scalar net load 5", "scalar net.server x 1", "attr unit s"]
+    lines += [f"scalar net.host[{host}].mac lost nan" for host in range(40)] + ["scalar net.host[7].mac lost 2"]
+
+    summary = summary_of("version 3\nrun r\n" + "\n".join(lines) + "\n")
+
+    assert [(row.module, row.name) for row in summary.scalars] == [
+        ("net.host[0].mac", "sent"),
+        ("net.host[1].mac", "sent"),
+        ("net.host[0].mac.deep.er", "delay"),
+        ("net", "load"),
+        ("net.server", "x"),
+        ("net.host[7].mac", "lost"),
+    ]
+    assert summary.scalars_found == len(lines) - 1
+
+
+def test_among_equals_a_unit_and_a_module_further_up_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector_module, "MOST_ROWS", 2)
+    lines = ["scalar net.a.b u 1", "scalar net.c v 1", "scalar net.d.e.f w 1", "attr unit s"]
+
+    summary = summary_of("version 3\nrun r\n" + "\n".join(lines) + "\n")
+
+    assert [row.name for row in summary.scalars] == ["v", "w"]
