@@ -100,11 +100,13 @@ def _link_before(workshop: Workshop, hold: Hold, http: requests.Session) -> tupl
     if claim.stored is None:
         return None
     chosen = definition(claim.stored_backend)
+    hold.account.enter(Stage.LINKING)
     try:
         with _usable(workshop, chosen):
             return chosen, _link(workshop, hold, http, chosen, claim.stored)
     except PermanentError as error:  # somebody has removed it, say: the results are still there
         log.warning("delivery.stored_in_vain", backend=chosen.identifier, error=error.reason)
+        hold.account.enter(Stage.COLLECTING)
         return None
 
 
@@ -142,6 +144,7 @@ def _archive(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Pa
     ensure_room(snapshot, folder)
     hold.ensure()
     workshop.deliveries.enter(claim, Stage.PACKAGING)
+    hold.account.enter(Stage.PACKAGING)
     faults.point("delivery.packaging")
     part = folder / f"{claim.fence}.part"  # by fence: a worker that was taken for dead may still be writing its own
     part.unlink(missing_ok=True)
@@ -232,6 +235,7 @@ class _Packing:
         checkpoint = self._workshop.deliveries.place(
             claim, backend=chosen.identifier, generation=generation, key=self._growing.key
         )
+        self._hold.account.enter(Stage.STORING)
         return generation, checkpoint
 
     def _look(self) -> None:
@@ -262,6 +266,7 @@ class _Packing:
                 pictures=made.pictures,
                 sent_meanwhile=bool(self._growing.key),
             )
+            self._hold.account.packed(made.packed.size, len(self._snapshot.files))
             log.info(
                 "delivery.packed",
                 bytes=made.packed.size,
@@ -301,6 +306,7 @@ def _store_with(
     claim = hold.claim
     key = f"{claim.delivery_id}/{generation}/{packed.name}"
     checkpoint = workshop.deliveries.place(claim, backend=chosen.identifier, generation=generation, key=key)
+    hold.account.enter(Stage.STORING)
     archive = FileArchive(packed.path, packed.name, key, packed.size, packed.sha256)
     progress = LedgerProgress(workshop.deliveries, hold, checkpoint, archive)
     faults.point("delivery.storing")
@@ -313,6 +319,8 @@ def _store_with(
 def _note_stored(workshop: Workshop, hold: Hold, generation: int, chosen: Definition, stored: Stored) -> None:
     faults.point("delivery.stored")
     workshop.deliveries.stored(hold.claim, backend=chosen.identifier, generation=generation, stored=stored)
+    hold.account.stored(chosen.identifier, stored.size)
+    hold.account.enter(Stage.LINKING)
     mark_healthy(chosen.identifier)
     log.info("delivery.stored", backend=chosen.identifier, bytes=stored.size)
     faults.point("delivery.linking")

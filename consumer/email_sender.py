@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from consumer import metrics
 from consumer.decide import Attempt, Policy
 from consumer.loop import Ack, Bury, Later, Result
 from consumer.mail.render import Renderer
@@ -82,14 +83,14 @@ class EmailSender:
     def _send(self, notice: Notice) -> None:
         facts = {"notification_id": str(notice.id), "kind": str(notice.kind)}
         if notice.uncertain > MOST_UNCERTAIN:
-            self._notices.fail(notice, GIVEN_UP)
-            log.error("mail.given_up", **facts, error=GIVEN_UP)
+            self._give_up(notice, GIVEN_UP)
             return
         try:
             mail = self._renderer.render(notice, self._clock())
         except (ValueError, MessageError) as error:
             self._notices.fail(notice, f"No mail can be sent to this address ({error}).")
             log.error("mail.refused", **facts, error=str(error))
+            _count("refused", notice)
             return
         except Exception:  # our bug: the row says so, and the other mails of this delivery go on
             log.exception("mail.bug", **facts)
@@ -101,11 +102,13 @@ class EmailSender:
             self._postpone(notice, str(error))
         except (OSError, smtplib.SMTPException) as error:  # lost after DATA: whoever claims it next counts that
             log.error("mail.uncertain", **facts, error=str(error) or type(error).__name__)
+            _count("uncertain", notice)
             if notice.uncertain >= MOST_UNCERTAIN:
-                self._notices.fail(notice, GIVEN_UP)
+                self._give_up(notice, GIVEN_UP)
         except MailRefused as error:
             self._notices.fail(notice, str(error))
             log.error("mail.refused", **facts, error=str(error))
+            _count("refused", notice)
         except Superseded:
             log.warning("mail.superseded", **facts)
         else:
@@ -113,14 +116,24 @@ class EmailSender:
             self._notices.sent(notice)
             faults.point("mail.noted")
             log.info("mail.sent", **facts, attempt=notice.attempts + 1, uncertain=notice.uncertain)
+            _count("sent", notice)
 
     def _postpone(self, notice: Notice, reason: str) -> None:
         attempt = Attempt(notice.attempts, notice.trouble_seconds, notice.trouble_seconds)
         if attempt.trouble_seconds >= self._policy.patience:
-            self._notices.fail(notice, reason)
-            log.error("mail.given_up", notification_id=str(notice.id), error=reason)
+            self._give_up(notice, reason)
             return
         delay = self._policy.delay(attempt)
         self._notices.postpone(notice, delay, reason)
         faults.point("mail.postponed")
         log.warning("mail.postponed", notification_id=str(notice.id), error=reason, seconds=round(delay, 1))
+        _count("postponed", notice)
+
+    def _give_up(self, notice: Notice, reason: str) -> None:
+        self._notices.fail(notice, reason)
+        log.error("mail.given_up", notification_id=str(notice.id), error=reason)
+        _count("given_up", notice)
+
+
+def _count(outcome: str, notice: Notice) -> None:
+    metrics.MAILS.labels(outcome, str(notice.kind)).inc()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import structlog
 
+from consumer import metrics
+from consumer.account import Account
 from consumer.stop import Stop
 from ledger.api import Claim, Deliveries, LedgerUnavailable, Superseded
 from messaging import faults
@@ -21,6 +23,7 @@ class Hold:
 
     def __init__(self, claim: Claim, lease: float, asked_at: float, stop: Stop) -> None:
         self.claim = claim
+        self.account = Account()
         self._stop = stop
         self._lease = lease
         self._valid_until = asked_at + lease
@@ -107,6 +110,7 @@ class LeaseKeeper:
         except LedgerUnavailable:
             return
         except Superseded:
+            metrics.LEASES_LOST.inc()
             log.info("lease.lost", delivery_id=str(claim.delivery_id))
         except Exception:
             log.exception("lease.bug", delivery_id=str(claim.delivery_id))
@@ -129,5 +133,6 @@ class LeaseKeeper:
         with self._lock:
             still_held = hold in self._holds
         if still_held:  # else the delivery has ended meanwhile, and its fence with it
+            metrics.LEASES_LOST.inc()
             log.warning("lease.lost", delivery_id=str(hold.claim.delivery_id))
             hold.lose()

@@ -23,6 +23,7 @@ from consumer.results import ResultsWorker
 from consumer.rounds import in_rounds
 from consumer.stop import Stop
 from consumer.sweeper import Sweeper
+from consumer.watching import listener
 from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Keep, Notices
 from messaging.engine import Engine
 from messaging.errors import UserError
@@ -44,9 +45,15 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
     """Results worker, recorder and sweep in one process, until SIGTERM or SIGINT."""
     stop = Stop(settings.grace_seconds)
     stop.on_signals()
+    with Pulse(settings.data_dir / HEALTH, "worker") as pulse, listener(settings, "worker_listen", engine, pulse):
+        _run_parts(settings, engine, stop, pulse, results=results, recorder=recorder, sweep=sweep)
+
+
+def _run_parts(
+    settings: Settings, engine: Engine, stop: Stop, pulse: Pulse, *, results: bool, recorder: bool, sweep: bool
+) -> None:
     worker = holder()
     deliveries = Deliveries(worker, lease=settings.lease_seconds, overdue=settings.overdue_seconds)
-    pulse = Pulse(settings.data_dir / HEALTH, "worker")
     threads: list[threading.Thread] = []
     broken = threading.Event()
 
@@ -75,7 +82,6 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
             thread.join()
     finally:
         stop.request()  # so that no thread outlives a loop that could not start
-        pulse.close()
     if broken.is_set():  # so that whoever supervises this process starts it again
         raise LoopEnded("The recorder ended by an error; the log above says why.")
     log.info("worker.stopped", worker=worker)
@@ -95,7 +101,10 @@ def run_email_sender(settings: Settings, engine: Engine) -> None:
     )
     log.info("email_sender.started", broker=engine.description)
     queues = (engine.topology.notifications,)
-    with Pulse(settings.data_dir / HEALTH, "email-sender") as pulse:
+    with (
+        Pulse(settings.data_dir / HEALTH, "email-sender") as pulse,
+        listener(settings, "email_sender_listen", engine, pulse),
+    ):
         Loop("email-sender", engine, queues, sender.handle, stop, alive=pulse.part("mails")).run()
     log.info("email_sender.stopped")
 

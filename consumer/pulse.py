@@ -46,6 +46,12 @@ class Pulse:
             self._beats[name] = 0
         return partial(self._beat, name)
 
+    def silence(self) -> float | None:
+        """Seconds since the most silent part was heard; None: one of them never was."""
+        with self._lock:
+            heard = min(self._beats.values(), default=0.0)
+        return max(0.0, time.time() - heard) if heard else None
+
     def close(self) -> None:
         """Remove the file."""
         with suppress(OSError):

@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from consumer.account import Account
 from consumer.decide import CRASH_LIMIT, Abandon, Attempt, Fail, Policy, Verdict, Wait, decide, is_ours
 from consumer.decide import GiveBack as HandBack
 from consumer.deliver import Workshop, deliver
@@ -56,7 +57,6 @@ class ResultsWorker:
             return Result(Later(LEDGER_AWAY_SECONDS))
 
     def _work(self, claim: Claim, asked_at: float) -> Result:
-        started = time.monotonic()
         with self._keeper.hold(claim, asked_at) as hold:
             try:
                 if claim.crashes >= CRASH_LIMIT:
@@ -78,20 +78,33 @@ class ResultsWorker:
         try:
             result = self._write(claim, verdict)
         except Superseded:
-            result = self._write(claim, Abandon())
+            verdict = Abandon()
+            result = self._write(claim, verdict)
         except LedgerUnavailable:
             self._keeper.return_later(claim)
             raise
+        self._tell(claim, verdict, hold.account)
+        return result
+
+    def _tell(self, claim: Claim, verdict: Verdict | None, account: Account) -> None:
+        """The one line of a try, with all that is known of it."""
+        data = claim.event.data
         log.info(
             "delivery.handled",
-            verdict=type(verdict).__name__ if verdict else "Deliver",
             reason=getattr(verdict, "reason", None),
-            simulation_id=claim.event.data.simulation_id,
-            backend=claim.event.data.backend,
-            attempt=claim.attempts + 1,
-            seconds=round(time.monotonic() - started, 3),
+            next_in=getattr(verdict, "delay", None),
+            simulation_id=data.simulation_id,
+            campaign_id=data.campaign.id if data.campaign else None,
+            lane=data.lane.value,
+            backend=data.backend,
+            worker=self._deliveries.worker,
+            crashes=claim.crashes,
+            **account.close(
+                type(verdict).__name__ if verdict else "Deliver",
+                attempt=claim.attempts + 1,
+                ended=verdict is None or isinstance(verdict, Fail),
+            ),
         )
-        return result
 
     def _write(self, claim: Claim, verdict: Verdict | None) -> Result:
         match verdict:

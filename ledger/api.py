@@ -36,6 +36,7 @@ from ledger.retention import Keep, forget
 from ledger.states import Kind, NoticeState, Stage, State
 from ledger.study import Compared
 from ledger.sweep import Overdue, lock, overdue, stamp, unlock
+from ledger.work import reachable
 
 __all__ = [
     "MAIL_PATIENCE_SECONDS",
@@ -85,6 +86,7 @@ __all__ = [
     "notify_operator",
     "overdue",
     "owed",
+    "reachable",
     "recent",
     "relink_later",
     "relinked",

@@ -21,6 +21,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection
 
 from ledger.errors import LedgerRefused, LedgerUnavailable, unavailable
+from messaging.connect import connect
+from messaging.engine import Engine
 from messaging.settings import Settings, WrongSetting
 from messaging.sqlite_files import make_private, refuse_network
 
@@ -163,6 +165,8 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
         # Whether subdomains speak TLS, and whether browsers are to know all this by heart, is not ours to say.
         "SILENCED_SYSTEM_CHECKS": ["security.W005", "security.W021"],
         "SIMCOURIER_KEEP_LONGER_DAYS": settings.keep_longer_days,
+        "SIMCOURIER_ENGINE": _engine(settings),
+        "SIMCOURIER_METRICS_TOKEN": settings.metrics_token,
         "SIMCOURIER_PROXIES": settings.web_proxies,
         "SIMCOURIER_SITE": settings.site,
         "SIMCOURIER_TOPOLOGY": settings.topology,
@@ -241,6 +245,13 @@ def _database(settings: Settings, patience: int) -> dict[str, Any]:
         config["CONN_HEALTH_CHECKS"] = True
         config["OPTIONS"] = {"connect_timeout": min(patience, 10), **config.get("OPTIONS", {})}
     return config
+
+
+def _engine(settings: Settings) -> Engine | None:
+    """The broker, for looks at its queues; None: the site of an installation on servers need not know it."""
+    if settings.embedded_broker and not settings.embedded_ledger:
+        return None
+    return connect(settings.broker_url.get_secret_value(), settings.topology)
 
 
 def _secret_key(settings: Settings) -> str:

@@ -84,7 +84,9 @@ def ready(role: str) -> None:
 
 def users() -> list[str]:
     """Names of the processes that use the ledger at this moment. Looking changes nothing."""
-    return _users("doctor").others(clear=False)
+    if connection.vendor == "sqlite":
+        return _users("doctor").others(clear=False)
+    return _sessions(connection)
 
 
 @contextmanager
@@ -194,15 +196,7 @@ class _OfServer(Users):
 
     def others(self, *, clear: bool = True) -> list[str]:
         del clear
-        with self._session.cursor() as cursor:
-            cursor.execute(
-                "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)"
-                " WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted"
-                " AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                " AND pid <> pg_backend_pid()",
-                [LOCKS, USER],
-            )
-            return [name.removeprefix("simcourier ") or "?" for (name,) in cursor.fetchall()]
+        return _sessions(self._session)
 
     def enter(self) -> None:
         self._hold()
@@ -246,3 +240,16 @@ class _OfServer(Users):
         session.settings_dict["OPTIONS"]["application_name"] = self._name
         session.ensure_connection()
         return session
+
+
+def _sessions(session: BaseDatabaseWrapper) -> list[str]:
+    """Names of the users of a PostgreSQL ledger, without this session itself."""
+    with session.cursor() as cursor:
+        cursor.execute(
+            "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted"
+            " AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND pid <> pg_backend_pid()",
+            [LOCKS, USER],
+        )
+        return [name.removeprefix("simcourier ") or "?" for (name,) in cursor.fetchall()]

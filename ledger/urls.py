@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from ledger import views
+from ledger import views, watching
 from ledger.sign_in import SignInForm
 
 admin.autodiscover()
@@ -25,4 +25,6 @@ urlpatterns = [
     path("api/deliveries/<uuid:delivery_id>", views.delivery),
     path("favicon.ico", views.favicon),
     path("healthz", views.healthz),
+    path("metrics", watching.metrics),
+    path("readyz", watching.readyz),
 ]

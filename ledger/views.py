@@ -22,14 +22,14 @@ from ledger.lookup import find
 log = structlog.get_logger()
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], JsonResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def _tells_when_the_ledger_is_away(view: View[P]) -> View[P]:
+def tells_when_the_ledger_is_away(view: View[P]) -> View[P]:
     """Answer 503 with a sentence, since whoever asks is a program and may ask again."""
 
     @functools.wraps(view)
-    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> JsonResponse:
+    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         try:
             return view(request, *args, **kwargs)
         except LedgerUnavailable as error:
@@ -39,7 +39,7 @@ def _tells_when_the_ledger_is_away(view: View[P]) -> View[P]:
 
 
 @require_safe
-@_tells_when_the_ledger_is_away
+@tells_when_the_ledger_is_away
 def backends(request: HttpRequest) -> JsonResponse:
     """The storage backends that can be selected for a simulation: a list of id, name and description."""
     del request
@@ -50,7 +50,7 @@ def backends(request: HttpRequest) -> JsonResponse:
 
 
 @require_safe
-@_tells_when_the_ledger_is_away
+@tells_when_the_ledger_is_away
 def delivery(request: HttpRequest, delivery_id: UUID) -> JsonResponse:
     """Where a delivery is. Its id is a random UUID that only the publisher and the recipients know."""
     del request
@@ -83,7 +83,7 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@_tells_when_the_ledger_is_away
+@tells_when_the_ledger_is_away
 def healthz(request: HttpRequest) -> JsonResponse:
     """200 while the site answers and reaches its database, else 503."""
     del request

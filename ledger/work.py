@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Value
 from django.db.models.functions import Now
 
@@ -35,6 +35,18 @@ def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
             raise unavailable(error) from error
 
     return wrapper
+
+
+def reachable() -> bool:
+    """Whether the ledger answers. Leaves no connection behind, for a thread that asks and ends."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (OperationalError, InterfaceError):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def from_now(seconds: float) -> Any:

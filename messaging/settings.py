@@ -24,11 +24,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from messaging import roots
 from messaging.errors import UserError
 from messaging.hosts import EmptyHost, each_host
+from messaging.listen import listen_address
 from messaging.topology import Topology
 
 PREFIX = "SIMCOURIER_"
 # Of the storage server, which reads its own, and of the tests.
 SPOOL_MAX_EVENTS, SPOOL_MAX_BYTES = 100_000, 1024**3
+SHORTEST_TOKEN = 16
 OTHERS = ("SIMCOURIER_LOCAL_CLOUD_", "SIMCOURIER_TEST_")
 
 
@@ -110,6 +112,19 @@ class Settings(BaseModel):
         default=("127.0.0.1", "::1"),
         description="Addresses or networks of the proxies before `web`, separated by commas, that are believed which "
         "address a request comes from (X-Forwarded-For).",
+    )
+    worker_listen: str = Field(
+        default="",
+        description="`HOST:PORT`, or `PORT` for this machine alone, at which a `worker` answers `/metrics`, `/healthz` "
+        "and `/readyz`. Each worker of a machine needs a port of its own; 0 takes a free one, which its log tells. "
+        "Empty: it listens nowhere.",
+    )
+    email_sender_listen: str = Field(default="", description="The same for an `email-sender`.")
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="Whoever sends it (`Authorization: Bearer ...`) may read the `/metrics` of `worker`, "
+        "`email-sender` and `web`; 16 characters or more. Without it, the first two show them to this machine alone, "
+        "and `web` to signed-in staff.",
     )
     local_cloud_host: str = Field(default="127.0.0.1", description="Address that `local-cloud` listens on.")
     local_cloud_port: int = Field(
@@ -218,6 +233,10 @@ class Settings(BaseModel):
             _expect_http("seafile_server", self.seafile_server)
         if self.local_cloud_public_url:
             _expect_http("local_cloud_public_url", self.local_cloud_public_url)
+        for field in ("worker_listen", "email_sender_listen"):
+            _expect_listen(field, getattr(self, field))
+        if self.metrics_token and len(self.metrics_token.get_secret_value()) < SHORTEST_TOKEN:
+            raise ValueError(f"{PREFIX}METRICS_TOKEN must have {SHORTEST_TOKEN} characters or more")
         for network in self.web_proxies:
             _expect_network("web_proxies", network)
         for root in self.results_roots:
@@ -323,6 +342,15 @@ def _expect_scheme(field: str, url: SecretStr, schemes: tuple[str, ...]) -> None
         ) from None
     if scheme not in schemes:
         raise ValueError(f"{PREFIX}{field.upper()} must begin with one of {', '.join(f'{s}:' for s in schemes)}")
+
+
+def _expect_listen(field: str, text: str) -> None:
+    try:
+        listen_address(text or "0")
+    except ValueError:
+        raise ValueError(
+            f"{PREFIX}{field.upper()}: {text!r} is no address to listen on; 127.0.0.1:8977 or 8977 is expected"
+        ) from None
 
 
 def _expect_network(field: str, text: str) -> None:

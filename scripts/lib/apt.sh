@@ -7,7 +7,7 @@ set -eu
 policy=/usr/sbin/policy-rc.d
 kept=$policy.before-simcourier
 clusters=/etc/postgresql-common/createcluster.conf
-units="rabbitmq-server.service epmd.service epmd.socket postgresql.service"
+units="rabbitmq-server.service epmd.service epmd.socket postgresql.service prometheus.service"
 
 main() {
     command -v apt-get >/dev/null || exit 1
