@@ -69,8 +69,9 @@ def _hide(settings: Settings) -> None:
     """Keep what is secret in them out of logs and of what is told."""
     for url in (settings.broker_url, settings.database_url, settings.email_url):
         hide_password(url.get_secret_value())
-    if settings.secret_key is not None:
-        hide(settings.secret_key.get_secret_value())
+    for secret in (settings.secret_key, settings.metrics_token):
+        if secret is not None:
+            hide(secret.get_secret_value())
     if settings.secret_key_fallbacks is not None:
         hide(*settings.secret_key_fallbacks.get_secret_value().split(","))
 
