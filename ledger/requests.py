@@ -26,6 +26,7 @@ def guarded(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Ht
             request.META.setdefault("HTTP_X_FORWARDED_PROTO", "https")
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
+        response.headers.setdefault("Cache-Control", "no-store")  # links and reasons are for whoever has asked
         return response
 
     return middleware

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +17,7 @@ from aiosmtpd.smtp import AuthResult
 
 from messaging.topology import Topology
 from tests.support.broker import delete_queues
+from tests.support.echo import echo_server
 from tests.support.installation import Installation, fetch, link_in
 from tests.support.nodes import RabbitNode
 from tests.support.scratch import free_ports, wait_until
@@ -53,28 +52,8 @@ def search(where: str, content: bytes) -> list[str]:
 
 @pytest.fixture
 def echo() -> Iterator[str]:
-    """A service that refuses, and repeats in its answer all that it was sent."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            said = ", ".join(map("=".join, sorted(self.headers.items())))
-            body = json.dumps({"error": said, "error_msg": said, "detail": said, "error_summary": said}).encode()
-            self.send_response(400)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = do_HEAD = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815 - as the base asks
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with echo_server() as address:
+        yield address
 
 
 @pytest.fixture

@@ -104,6 +104,8 @@ def test_every_answer_tells_the_browser_what_it_may_not_do_with_it(site: Site, p
     assert "unsafe" not in policy
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Strict-Transport-Security"] == "max-age=86400"
+    if not path.startswith(("/static/", "/favicon")):
+        assert "no-store" in answer.headers["Cache-Control"]
     if not path.startswith("/static/"):
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert answer.headers["Referrer-Policy"] == "same-origin"
