@@ -18,6 +18,8 @@ REPLACEMENT = "\ufffd"
 
 def one_line(text: str) -> str:
     """The text without line breaks; each character that cannot be shown safely becomes U+FFFD."""
+    if text.isprintable():  # most are, and millions of them are asked about
+        return text
     return _UNFIT.sub(REPLACEMENT, _BLANKS.sub(" ", text))
 
 

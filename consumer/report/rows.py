@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from consumer.formats.contract import Floats
 from consumer.report.names import Names
-from consumer.report.plain import one_line
+from consumer.report.plain import LONGEST, one_line
 from consumer.report.runs import settings
 from consumer.statistics.model import (
     PERCENTILES,
@@ -171,16 +172,25 @@ def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Value]]) -> 
 
 
 def _cell(value: Value) -> str:
+    if type(value) is float:  # the most frequent one first
+        return "" if math.isnan(value) else repr(value).removesuffix(".0")
     if value is None:
         return ""
     if isinstance(value, Numbers):
         return value
     if isinstance(value, str):
-        text = one_line(value)
-        return f"'{text}" if text.startswith(_FORMULA) else text
+        return _short_text(value) if len(value) <= LONGEST else _text(value)
     if math.isnan(value):
         return ""
     return repr(float(value)).removesuffix(".0")
+
+
+def _text(value: str) -> str:
+    text = one_line(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+_short_text = lru_cache(maxsize=512)(_text)  # names of runs, modules and quantities come again and again
 
 
 def _numbers(values: Floats) -> list[str]:
