@@ -20,6 +20,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST, require_safe
 
+from ledger.addresses import revoke
 from ledger.checks import check_definition
 from ledger.dead_letters import deaths, discard
 from ledger.definitions import definition, try_at_once
@@ -183,7 +184,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     search_fields = ["id", "simulation_id", "title", "campaign_id"]
     date_hierarchy = "received_at"
     inlines = [NotificationInline]
-    actions = ["retry_selected", "cancel_selected", "resend_selected"]
+    actions = ["retry_selected", "cancel_selected", "resend_selected", "revoke_selected"]
     fields = [
         "id", "simulation_id", "title", "campaign_id", "lane", "publisher", "backend",
         "state", "stage", "reason", "waiting_until", "attempts", "crashes", "worker", "lease_until",
@@ -218,6 +219,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return "" if resend(row.pk) else f"{row}: it is neither DELIVERED nor FAILED."
 
         self.run(request, chosen, move, done="will be mailed again after a worker's next sweep.", note="Mailed again.")
+
+    @admin.action(description="Give the pages of the selected deliveries new addresses", permissions=["operate"])
+    def revoke_selected(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:
+        """The old ones, which somebody may have who should not, lead nowhere."""
+
+        def move(row: Delivery) -> str:
+            return "" if revoke(row.pk) else f"{row}: what it was about is not kept any more."
+
+        self.run(request, chosen, move, done="have new addresses; the next mail tells them.", note="New page address.")
 
 
 @admin.register(Notification)

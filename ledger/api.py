@@ -15,7 +15,7 @@ from ledger.definitions import (
 )
 from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody, owed
 from ledger.errors import LedgerUnavailable
-from ledger.expiry import Removal
+from ledger.expiry import Removal, until_when
 from ledger.keeping import Relink, relink_later, relinked, to_relink
 from ledger.lookup import DeliveryView, NoticeView, find, recent
 from ledger.notifications import (
@@ -97,4 +97,5 @@ __all__ = [
     "to_be_replayed",
     "to_relink",
     "unlock",
+    "until_when",
 ]

@@ -137,6 +137,14 @@ def keeps_until(delivery: Any) -> date:
     return max(last, delivery.kept_until or last)
 
 
+def until_when(promised: date | None, link_expires: datetime | None) -> str:
+    """Until when a link can be used, in words: the promised day's end, or the service's earlier one."""
+    ends = link_expires.astimezone(UTC) if link_expires else None
+    if ends is not None and (promised is None or ends < end_of(promised)):
+        return f"until {ends:%d %B %Y, %H:%M} UTC"
+    return f"until {promised:%d %B %Y}, 23:59 UTC" if promised else "without an end date"
+
+
 def end_of(day: date) -> datetime:
     """When a day ends."""
     return datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=UTC)

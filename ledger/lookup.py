@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import Prefetch, Q
 
+from ledger.addresses import path_of
 from ledger.models import Delivery, Notification
 from ledger.states import ENDS, NoticeState, State
 from ledger.work import seconds, seconds_until, unit_of_work
@@ -74,10 +75,11 @@ class DeliveryView:
         ahead: how many deliveries of its lane were received before it and wait as well; only while RECEIVED.
         next_in: seconds until the next try, while WAITING.
         failed_tries: tries in a row that have failed; 0 once it has ended.
-        keep_until: the day until which the mails promise the archive; None: for ever, or nothing was promised yet.
+        keep_until: the day until which mails, or its page, promise the archive; None: for ever, or not promised yet.
         progress: how far the stage is, while WORKING.
         statistics: label and value of the key ones; ``notes``: what to know before trusting them.
         warnings: what is not in the archive, and why.
+        page: address of its page below that of the site; empty: it has none (any more).
         link_expires: when the service itself ends the link: later than promised, or earlier where it must.
     """
 
@@ -109,6 +111,7 @@ class DeliveryView:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     notices: tuple[NoticeView, ...]
+    page: str
 
     @property
     def ended(self) -> bool:
@@ -177,6 +180,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         own = Delivery.objects.filter(id=row.id).values("received_at")
         ahead = Delivery.objects.filter(lane=row.lane, state=State.RECEIVED, received_at__lt=own).count()
     promised = [one.keep_until for one in row.notifications.all() if one.keep_until]
+    promised += [row.kept_until] if row.kept_until else []
     return DeliveryView(
         id=row.id,
         body_digest=row.body_digest,
@@ -218,4 +222,5 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
             )
             for notice in row.notifications.all()
         ),
+        page=path_of(row.page_key) if row.page_key else "",
     )

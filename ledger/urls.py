@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from ledger import views, watching
+from ledger import pages, views, watching
 from ledger.sign_in import SignInForm
 
 admin.autodiscover()
@@ -23,6 +23,10 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/backends", views.backends),
     path("api/deliveries/<uuid:delivery_id>", views.delivery),
+    path("d/<str:key>/", pages.delivery_page, name="delivery-page"),
+    path("d/<str:key>/keep", pages.keep),
+    path("d/<str:key>/plots/<int:number>.png", pages.delivery_picture),
+    path("d/<str:key>/send-again", pages.again),
     path("favicon.ico", views.favicon),
     path("healthz", views.healthz),
     path("metrics", watching.metrics),

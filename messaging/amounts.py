@@ -20,6 +20,20 @@ def amount(size: float) -> str:
     return f"{size:.1f} {unit}" if size < 9.95 else f"{size:.0f} {unit}"  # noqa: PLR2004 - two digits at least
 
 
+def file_size(octets: int) -> str:
+    """A file's size, in the binary units of IEC 80000-13, as file managers show it.
+
+    >>> file_size(999), file_size(3 * 1024**2)
+    ('999 bytes', '3.0 MiB')
+    """
+    value = float(octets)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024:  # noqa: PLR2004
+            return f"{octets} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
 def duration(seconds: float) -> str:
     """Time for people.
 

@@ -18,8 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from consumer.mail import words
 from consumer.report.digits import count
-from consumer.report.digits import size as readable_size
-from ledger.api import NEXT_STEP_AFTER_FAILURE, DeliveryNotice, Drawn, Kind, Notice, OperatorNotice
+from ledger.api import NEXT_STEP_AFTER_FAILURE, DeliveryNotice, Drawn, Kind, Notice, OperatorNotice, until_when
+from messaging.amounts import file_size
 
 SUBJECTS = {
     (Kind.DELIVERED, "succeeded"): "Results ready: {title}",
@@ -89,7 +89,7 @@ class Renderer:
     def _about_delivery(self, notice: DeliveryNotice) -> dict[str, Any]:
         event = notice.event
         title = event.title or event.simulation_id
-        until = words.until(notice.keep_until, notice.link_expires)
+        until = until_when(notice.keep_until, notice.link_expires)
         subject = REMINDER_SUBJECT if notice.kind == Kind.REMINDER else FAILED_SUBJECT
         subject = SUBJECTS.get((notice.kind, event.outcome), subject).format(title=title, until=until)
         outcome = _outcome(notice)
@@ -113,7 +113,7 @@ class Renderer:
             "reason": notice.reason,
             "sha256": notice.archive_sha256,
             "simulation_id": event.simulation_id,
-            "size": readable_size(notice.archive_size),
+            "size": file_size(notice.archive_size),
             "stage": words.STAGES.get(notice.stage, ""),
             "statistics": statistics,
             "subject": subject,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, timedelta
 
-from consumer.report.digits import count, size, with_unit
+from consumer.report.digits import count, with_unit
 from consumer.report.plain import shortened
 from ledger.api import Compared, Contents, Stage
+from messaging.amounts import file_size
 from messaging.messages import Completed
 
 STAGES: Mapping[str, str] = {
@@ -18,14 +19,6 @@ STAGES: Mapping[str, str] = {
 }
 ENOUGH_RUNS = 3  # earlier ones: to be beyond all of fewer says little
 LONGEST_NAME = 60
-
-
-def until(promised: date | None, link_expires: datetime | None) -> str:
-    """Until when a link can be used: the promised day's end, or the service's earlier one."""
-    ends = link_expires.astimezone(UTC) if link_expires else None
-    if ends is not None and (promised is None or ends < datetime.combine(promised, time.max, tzinfo=UTC)):
-        return f"until {ends:%d %B %Y, %H:%M} UTC"
-    return f"until {promised:%d %B %Y}, 23:59 UTC" if promised else "without an end date"
 
 
 def ran(event: Completed) -> str:
@@ -60,7 +53,7 @@ def inside(contents: Contents | None) -> list[str]:
     """What is in the archive, a line each."""
     if contents is None:
         return []
-    lines = [f"{count(contents.files, 'file')} of the results, {size(contents.bytes)}"]
+    lines = [f"{count(contents.files, 'file')} of the results, {file_size(contents.bytes)}"]
     if contents.files <= len(contents.names):
         lines[0] += f": {', '.join(shortened(name, LONGEST_NAME) for name in contents.names)}"
     if contents.summary:

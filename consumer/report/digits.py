@@ -89,16 +89,6 @@ def share(value: float) -> str:
     return f"{per_cent:.1f}{SPACE}%"
 
 
-def size(octets: int) -> str:
-    """A file's size, in the binary units of IEC 80000-13."""
-    value = float(octets)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if value < 1024:  # noqa: PLR2004
-            return f"{octets} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
-
-
 def count(number: int, one: str, many: str = "") -> str:
     """Such as ``1 run``, ``3 runs``."""
     return f"{amount(number)} {one if number == 1 else many or one + 's'}"

@@ -22,6 +22,7 @@ from consumer.report.plain import shortened, shown
 from consumer.report.plots import Plot
 from consumer.report.runs import LONGEST, config, end, identified, labels, settings, title
 from consumer.statistics.model import FileRead, Summary, Warned
+from messaging.amounts import file_size
 
 MOST_FILES = 300
 MOST_WARNINGS = 200
@@ -257,12 +258,12 @@ def _seconds(value: float) -> str:
 def _file(file: FileRead) -> dict[str, str]:
     state = "ends in the middle" if file.incomplete else ("read" if file.format else "packed, not read")
     kind = "bad" if file.incomplete else ("" if file.format else "quiet")
-    return {"name": file.name, "size": digits.size(file.size), "format": file.format, "state": state, "kind": kind}
+    return {"name": file.name, "size": file_size(file.size), "format": file.format, "state": state, "kind": kind}
 
 
 def _files_summary(files: Sequence[FileRead]) -> str:
     read = sum(bool(file.format) for file in files)
-    total = digits.size(sum(file.size for file in files))
+    total = file_size(sum(file.size for file in files))
     return f"{digits.count(len(files), 'file')}, {total}; {digits.amount(read)} of them read as results."
 
 

@@ -40,7 +40,7 @@ def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
         print_json([view.as_json() for view in found])
         return
     for view in found:
-        _describe(view)
+        _describe(view, settings)
 
 
 @click.group(short_help="List, show, retry and cancel deliveries; resend mails.")
@@ -98,7 +98,7 @@ def show_delivery(ctx: click.Context, delivery_id: UUID, *, as_json: bool) -> No
     Example:
       simcourier deliveries show 6f1c1a52-6a3c-4f0e-9d4b-0d6f4a3f0f4e
     """
-    prepared(ctx)
+    settings = prepared(ctx)
     from ledger.lookup import find
 
     found = find(str(delivery_id))
@@ -107,7 +107,7 @@ def show_delivery(ctx: click.Context, delivery_id: UUID, *, as_json: bool) -> No
     if as_json:
         print_json(found[0].as_json())
     else:
-        _describe(found[0])
+        _describe(found[0], settings)
 
 
 @deliveries.command("retry")
@@ -219,7 +219,7 @@ def _perhaps(settings: Settings) -> str:
     return "'simcourier spool list', on the machine that published it, shows events that have not reached the broker."
 
 
-def _describe(view: DeliveryView) -> None:
+def _describe(view: DeliveryView, settings: Settings) -> None:
     say(f"{view.title or view.simulation_id or view.id}: {view.state}")
     say(f"  {view.sentence()}")
     rows = {
@@ -232,6 +232,7 @@ def _describe(view: DeliveryView) -> None:
         "Archive": f"{view.archive_name} ({view.archive_size} bytes)" if view.archive_size is not None else "",
         "SHA-256": view.archive_sha256,
         "Link": view.link,
+        "Page": f"{settings.public_url.rstrip('/')}{view.page}" if view.page else "",
         "Kept until": f"{view.keep_until:%Y-%m-%d}" if view.keep_until else "",
         "Failed tries": str(view.failed_tries or ""),
     }

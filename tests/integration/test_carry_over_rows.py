@@ -62,7 +62,14 @@ def fill() -> None:
         one = event(simulation_id=f"run {number}", title="Größe")
         claim = deliveries.claim(one, one.to_bytes(), "alice")
         assert isinstance(claim, Claim)
-        generation = deliveries.packed(claim, name="a.zip", size=3, sha256="0" * 64, warnings=["left out: ä"])
+        generation = deliveries.packed(
+            claim,
+            name="a.zip",
+            size=3,
+            sha256="0" * 64,
+            warnings=["left out: ä"],
+            pictures=[{"title": "delay", "note": "", "alt": "", "png": b"\x89PNG\x00"}],
+        )
         deliveries.place(claim, backend="memory", generation=generation, key="k")
         deliveries.checkpoint(claim, {"offset": 2}, 2)
         if number == 1:
@@ -112,7 +119,7 @@ def test_every_row_is_as_it_was(file: Path) -> None:
 
         assert rows("default") == expected
     assert {name: len(found) for name, found in expected.items()} == {
-        "StorageBackend": 1, "Delivery": 3, "Placement": 3, "Notification": 1, "DeadLetter": 5,
+        "StorageBackend": 1, "Delivery": 3, "Step": 5, "Picture": 3, "Placement": 3, "Notification": 1, "DeadLetter": 5,
     }  # fmt: skip
 
 

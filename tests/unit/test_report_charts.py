@@ -11,10 +11,11 @@ import pytest
 
 from consumer.report import bars, charts
 from consumer.report.axes import scale
-from consumer.report.digits import amount, share, size, with_unit
+from consumer.report.digits import amount, share, with_unit
 from consumer.report.plots import plots
 from consumer.report.svg import BOTTOM, LEFT, RIGHT, TOP, Chart
 from consumer.statistics.model import Trace
+from messaging.amounts import file_size
 from tests.support import summaries
 
 NAN = math.nan
@@ -67,7 +68,7 @@ def test_shares_and_sizes_are_readable() -> None:
     assert [share(value) for value in (0.0, 0.0001, 0.5, 1.0, NAN)] == [
         "0.0\u202f%", "0.01\u202f%", "50.0\u202f%", "100.0\u202f%", "no value",
     ]  # fmt: skip
-    assert [size(value) for value in (0, 1023, 1024, 3 * 2**30)] == ["0 bytes", "1023 bytes", "1.0 KiB", "3.0 GiB"]
+    assert [file_size(value) for value in (0, 1023, 1024, 3 * 2**30)] == ["0 bytes", "1023 bytes", "1.0 KiB", "3.0 GiB"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""What a delivery's page tells: the receipt, what the results were, and what may be asked for."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+from ledger.expiry import end_of, keeps_until, until_when
+from ledger.keeping import longer
+from ledger.lookup import DeliveryView, find
+from ledger.models import Delivery
+from ledger.results import Contents, contents_of
+from ledger.states import State
+from ledger.study import compared
+from ledger.work import unit_of_work
+from messaging.amounts import file_size
+from messaging.messages import parse_event
+
+HEADLINES = {
+    State.RECEIVED: "On its way",
+    State.WORKING: "In work",
+    State.WAITING: "Waiting",
+    State.DELIVERED: "Delivered",
+    State.FAILED: "Could not be delivered",
+    State.CANCELLED: "Cancelled",
+    State.EXPIRED: "Removed after its keep days",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One step of the receipt."""
+
+    at: datetime
+    what: str
+    worker: str = ""
+    size: str = ""
+    sha256: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is on the page.
+
+    Args:
+        size: of the archive, in words; ``inside``: what is in it.
+        until: until when the link can be used, in words; empty: there is none (any more).
+        early: why that is before the archive is removed; empty: it is not.
+        longer: until when it could be kept instead.
+        again: a command that has the results delivered again; empty: where they lie is not kept any more.
+        pictures: number, title, note and description of each plot.
+    """
+
+    view: DeliveryView
+    size: str
+    until: str
+    early: str
+    longer: date | None
+    again: str
+    inside: str
+    lines: tuple[Line, ...]
+    statistics: tuple[tuple[str, str, str], ...]
+    pictures: tuple[tuple[int, str, str, str], ...] = field(default=())
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing to be fetched, and nothing more to come."""
+        return self.view.ended and self.view.state != State.DELIVERED
+
+    @property
+    def headline(self) -> str:
+        """Where it is, in a word or two."""
+        return HEADLINES[State(self.view.state)]
+
+    @property
+    def can_send(self) -> bool:
+        """Whether its mail can be sent again."""
+        return self.view.state in {State.DELIVERED, State.FAILED}
+
+
+@unit_of_work
+def shown(key: str, most_days: int) -> Shown | None:
+    """The page whose address has ``key``; None: there is none."""
+    row = Delivery.objects.filter(page_key=key).first()
+    if row is None:
+        return None
+    (view,) = [one for one in find(str(row.id)) if one.id == row.id]
+    until, early = _until(row)
+    return Shown(
+        view=view,
+        size=file_size(row.archive_size or 0),
+        until=until,
+        early=early,
+        longer=longer(row.id, most_days),
+        again=_again(row),
+        inside=_inside(contents_of(row)),
+        lines=tuple(sorted(_lines(row, view), key=lambda line: line.at)),
+        statistics=tuple((one.label, one.value, _earlier(one)) for one in compared(row)),
+        pictures=tuple(row.pictures.values_list("id", "title", "note", "alt")),
+    )
+
+
+@unit_of_work
+def id_of(key: str) -> UUID | None:
+    """The delivery whose page has ``key`` in its address."""
+    return Delivery.objects.filter(page_key=key).values_list("id", flat=True).first()
+
+
+@unit_of_work
+def picture(key: str, number: int) -> bytes | None:
+    """A plot of the delivery whose page has ``key`` in its address."""
+    row = Delivery.objects.filter(page_key=key).first()
+    found = row.pictures.filter(id=number).first() if row else None
+    return bytes(found.png) if found else None
+
+
+def masked(address: str) -> str:
+    """An address by which its owner knows it: whoever has the page's address may not be one of the others."""
+    name, at, domain = address.partition("@")
+    return f"{name[:1]}…@{domain}" if at else "somebody"
+
+
+def _until(row: Delivery) -> tuple[str, str]:
+    if row.state != State.DELIVERED:
+        return "", ""
+    promised = keeps_until(row) if row.keep_days else None
+    told = until_when(promised, row.link_expires)
+    if promised is None or row.link_expires is None or row.link_expires >= end_of(promised):
+        return told, ""
+    wish = f"the archive is kept until {promised:%d %B %Y}"
+    if row.relink_at:
+        return told, f"{wish}, and the storage service is being asked to let the link live as long."
+    return told, f"{wish}, but the storage service ends the link earlier. Fetch it in time."
+
+
+def _lines(row: Delivery, view: DeliveryView) -> Iterator[Line]:
+    yield Line(row.received_at, "received")
+    if row.started_at:
+        yield Line(row.started_at, "taken by a worker")
+    for step in row.steps.all():
+        size = "" if step.size is None else file_size(step.size)
+        yield Line(step.at, step.get_what_display(), step.worker, size, step.sha256, step.detail)
+    for notice in view.notices:
+        if notice.sent_at:
+            yield Line(notice.sent_at, "mailed", detail=f"{notice.kind}, to {masked(notice.recipient)}")
+
+
+def _inside(contents: Contents | None) -> str:
+    if contents is None:
+        return ""
+    files = f"{contents.files} {'file' if contents.files == 1 else 'files'} of the results, {file_size(contents.bytes)}"
+    return (
+        f"{files}; {contents.summary}/report.html, with plots and tables of all numbers" if contents.summary else files
+    )
+
+
+def _earlier(one: Any) -> str:
+    if not one.runs:
+        return ""
+    low, mean, high = (f"{value:.4g}{' ' if one.unit else ''}{one.unit}" for value in (one.low, one.mean, one.high))
+    if one.runs == 1:
+        return f"the run before: {mean}"
+    return f"{one.runs} earlier runs: {low} to {high}, mean {mean}"
+
+
+def _again(row: Delivery) -> str:
+    if not row.body:
+        return ""
+    event = parse_event(bytes(row.body)).data
+    parts = urlsplit(event.results.location)
+    where = unquote(parts.path) if parts.scheme == "file" else event.results.location
+    words = ["simcourier", "publish", where, "--to", "YOU@EXAMPLE.ORG", "--backend", event.backend]
+    words += ["--simulation-id", event.simulation_id]
+    words += ["--title", event.title] if event.title else []
+    return shlex.join(words)

@@ -1,0 +1,368 @@
+"""A delivery's page: what a researcher sees of it without an account, and what they may ask for."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from backends.contract import Link, Stored
+from messaging.messages import SimulationCompleted
+from messaging.settings import Settings
+from tests.support.events import event
+from tests.support.markup import Element, parsed
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from ledger.api import Claim, Deliveries
+
+ANNA, BERT = "anna@example.org", "bert@example.com"
+
+
+def png() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def client(sqlite_ledger: Settings) -> Client:
+    """A browser without an account, whose forms must prove that they come from the site."""
+    from django.test import Client
+
+    del sqlite_ledger
+    return Client(headers={"host": "localhost"}, enforce_csrf_checks=True)
+
+
+@pytest.fixture
+def deliveries(sqlite_ledger: Settings) -> Deliveries:
+    from ledger.api import Deliveries
+
+    del sqlite_ledger
+    return Deliveries("host:1", lease=30, overdue=60)
+
+
+def claimed(deliveries: Deliveries, one: SimulationCompleted) -> Claim:
+    from ledger.api import Claim
+
+    held = deliveries.claim(one, one.to_bytes(), None)
+    assert isinstance(held, Claim)
+    return held
+
+
+def delivered(
+    deliveries: Deliveries, *, keep_days: int = 30, expires: datetime | None = None, **data: Any
+) -> SimulationCompleted:
+    """One to Anna and Bert, whose mails are sent."""
+    from ledger.api import Notices
+
+    one = event("/scratch/an na/mm1", **{"recipients": [ANNA, BERT]} | data)
+    held = claimed(deliveries, one)
+    generation = deliveries.packed(
+        held,
+        name="mm1.zip",
+        size=3 * 1024**2,
+        sha256="ab" * 32,
+        warnings=["core.1: not readable."],
+        notes=["1 number is NaN."],
+        statistics=[{"label": "delay, mean", "value": "23 ms", "number": 0.023, "unit": "s"}],
+        contents={"files": 3, "bytes": 5 * 1024**2, "names": ["a.sca"], "summary": "summary"},
+        pictures=[{"title": "queueLength", "note": "9 samples", "alt": "From 0 to 9 s.", "png": png()}],
+    )
+    deliveries.place(held, backend="memory", generation=generation, key="k")
+    deliveries.stored(held, backend="memory", generation=generation, stored=Stored(key="k", size=3 * 1024**2))
+    deliveries.finish(held, Link(url="https://files.example.org/f/x", expires=expires), keep_days=keep_days)
+    notices = Notices(lease=30, overdue=60)
+    while notice := notices.claim_next(one.id):
+        notices.data_starts(notice)
+        notices.sent(notice)
+    return one
+
+
+def path(one: SimulationCompleted) -> str:
+    from ledger.addresses import page_path
+
+    return page_path(one.id)
+
+
+def page(client: Client, one: SimulationCompleted) -> Element:
+    answer = client.get(path(one))
+    assert answer.status_code == 200, answer.content
+    return parsed(answer.content.decode())
+
+
+def press(client: Client, one: SimulationCompleted, action: str) -> Any:
+    """Press the button whose form leads to ``action``, with the token that the page holds."""
+    (form,) = [form for form in page(client, one).all("form") if form.attributes["action"] == action]
+    token = {field.attributes["name"]: field.attributes["value"] for field in form.all("input")}
+    return client.post(f"{path(one)}{action}", token)
+
+
+def pending(one: SimulationCompleted) -> list[str]:
+    from ledger.models import Notification
+
+    rows = Notification.objects.filter(delivery_id=one.id, state="PENDING").order_by("recipient")
+    return list(rows.values_list("recipient", flat=True))
+
+
+def until(days: int) -> str:
+    return f"{datetime.now(UTC).date() + timedelta(days=days):%d %B %Y}"
+
+
+def test_a_delivered_one_tells_link_size_digest_numbers_plot_and_every_step(
+    client: Client, deliveries: Deliveries
+) -> None:
+    one = delivered(deliveries)
+    shown = page(client, one)
+
+    for told in (
+        "Delivered", "2 of 2 mails are sent", "mm1.zip (3.0 MiB)", f"until {until(30)}, 23:59 UTC", "ab" * 32,
+        "3 files of the results, 5.0 MiB; summary/report.html", "delay, mean 23 ms", "1 number is NaN.",
+        "core.1: not readable.", "queueLength",
+    ):  # fmt: skip
+        assert told in shown.words
+    receipt = next(each for each in shown.all("ol") if each.attributes.get("class") == "receipt")
+    steps = [re.sub(r"^.*? UTC ", "", line.words) for line in receipt.all("li")]
+    assert sorted(steps[-2:]) == ["mailed: delivered, to a…@example.org", "mailed: delivered, to b…@example.com"]
+    assert steps[:-2] == [
+        "received", "taken by a worker", f"packed, 3.0 MiB by host:1 SHA-256 {'ab' * 32}",
+        "stored, and confirmed by the service: memory, 3.0 MiB by host:1", "linked by host:1",
+    ]  # fmt: skip
+    (link,) = [each for each in shown.all("a") if each.words == "Get the results"]
+    assert (link.attributes["href"], link.attributes["rel"]) == ("https://files.example.org/f/x", "noreferrer")
+    (image,) = shown.all("img")
+    assert image.attributes["alt"] == "From 0 to 9 s."
+    picture = client.get(path(one) + image.attributes["src"])
+    assert (picture.content, picture["Content-Type"]) == (png(), "image/png")
+
+
+def test_the_address_is_kept_secret_and_needed(client: Client, deliveries: Deliveries) -> None:
+    one, other = delivered(deliveries), delivered(deliveries)
+    answer = client.get(path(one))
+
+    assert len(path(one)) > 30
+    assert path(one) != path(other)
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert answer["X-Robots-Tag"] == "noindex, nofollow"
+    assert answer["Cache-Control"] == "no-store, private" or answer["Cache-Control"] == "private, no-store"
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+    for wrong in ("/d/nosuch/", f"/d/{one.id}/", "/d//", "/d/None/"):
+        assert client.get(wrong).status_code == 404
+    number = next(page(client, one).all("img")).attributes["src"]
+    assert client.get(path(other) + number).status_code == 404, "one page shows no other's plots"
+
+
+def test_another_key_revokes_the_address(client: Client, deliveries: Deliveries) -> None:
+    from ledger.addresses import revoke
+
+    one = delivered(deliveries)
+    old = path(one)
+    assert revoke(one.id)
+
+    answer = client.get(old)
+    assert (answer.status_code, "no such page" in answer.content.decode()) == (404, True)
+    assert client.get(path(one)).status_code == 200
+
+
+def test_nothing_on_it_runs_inline_and_hostile_texts_stay_texts(client: Client, deliveries: Deliveries) -> None:
+    evil = '"><script>alert(1)</script><img src=//evil.example>'
+    one = delivered(deliveries, title=evil, simulation_id=evil)
+    held = claimed(deliveries, event(title=evil))
+    deliveries.wait(held, 30, evil, counted=True)
+
+    for answer in (client.get(path(one)), client.get(path(held.event))):
+        shown = parsed(answer.content.decode())
+        assert all(urlsplit(each.attributes["src"]).netloc == "" for each in shown.all("img"))
+        assert all(each.attributes.get("src", "").startswith("/static/") for each in shown.all("script"))
+        assert not list(shown.all("style"))
+        assert not [each for each in shown.all() if "style" in each.attributes or "onerror" in each.attributes]
+
+
+def test_one_in_work_tells_how_far_it_is_and_loads_itself_again(client: Client, deliveries: Deliveries) -> None:
+    one = event()
+    held = claimed(deliveries, one)
+    from ledger.api import Stage
+
+    deliveries.enter(held, Stage.PACKAGING)
+    deliveries.progress(held, 30, 120)
+
+    shown = page(client, one)
+    (bar,) = shown.all("progress")
+    assert (bar.attributes["value"], bar.attributes["max"]) == ("30", "120")
+    assert "A worker (host:1) has it in work: packaging" in shown.words
+    assert [each.attributes["content"] for each in shown.all("meta") if "http-equiv" in each.attributes] == ["10"]
+    (script,) = shown.all("script")
+    served: Any = client.get(script.attributes["src"])
+    assert b'getElementById("live")' in b"".join(served.streaming_content)
+    assert not list(page(client, delivered(deliveries)).all("script")), "nothing changes by itself any more"
+
+
+def test_one_that_waits_says_why_and_that_only_once_in_its_receipt(client: Client, deliveries: Deliveries) -> None:
+    from ledger.models import Delivery
+
+    one = event()
+    for _ in range(3):
+        Delivery.objects.update(waiting_until=None, state="RECEIVED")
+        deliveries.wait(claimed(deliveries, one), 30, "The folder is not there.", counted=True)
+
+    words = page(client, one).words
+    assert "It waits and is tried again in" in words
+    assert words.count("could not go on: The folder is not there.") == 1
+
+
+def test_the_mail_is_sent_again_to_the_same_recipients_and_not_too_often(
+    client: Client, deliveries: Deliveries
+) -> None:
+    from ledger.models import Step
+    from ledger.work import from_now
+
+    one = delivered(deliveries)
+    answer = press(client, one, "send-again")
+
+    assert (answer.status_code, answer["Location"]) == (302, f"{path(one)}?done=sent")
+    assert "goes out again" in client.get(answer["Location"]).content.decode()
+    assert pending(one) == [ANNA, BERT]
+    refused = press(client, one, "send-again")
+    assert (refused.status_code, "less than 10 minutes ago" in refused.content.decode()) == (429, True)
+    for _ in range(4):
+        Step.objects.filter(what="resent").update(at=from_now(-3600))
+        assert press(client, one, "send-again").status_code == 302
+    Step.objects.filter(what="resent").update(at=from_now(-3600))
+    assert "5 times today" in press(client, one, "send-again").content.decode()
+
+
+@pytest.mark.parametrize("action", ["send-again", "keep"])
+def test_what_no_form_of_ours_has_sent_is_refused(client: Client, deliveries: Deliveries, action: str) -> None:
+    one = delivered(deliveries)
+
+    assert client.post(f"{path(one)}{action}").status_code == 403
+    assert client.get(f"{path(one)}{action}").status_code == 405
+    assert pending(one) == []
+
+
+def test_it_can_be_kept_longer_within_the_bound_and_the_removal_moves(client: Client, deliveries: Deliveries) -> None:
+    from ledger.expiry import due
+    from ledger.models import Delivery, Notification, Placement
+    from ledger.work import from_now
+
+    one = delivered(deliveries)
+    assert f"Keep until {until(60)}" in page(client, one).words
+    press(client, one, "keep")
+    press(client, one, "keep")
+
+    shown = page(client, one).words
+    assert f"Available until {until(90)}, 23:59 UTC" in shown
+    assert f"to be kept longer: until {until(90)}" in shown
+    assert "Keep until" not in shown, "90 days are the most"
+    (removed_at,) = Placement.objects.values_list("remove_at", flat=True)
+    assert removed_at
+    assert removed_at.date() == datetime.now(UTC).date() + timedelta(days=91)
+    long_ago = datetime.now(UTC) - timedelta(days=40)
+    Notification.objects.update(keep_until=long_ago.date())
+    Placement.objects.update(remove_at=from_now(-1))
+    assert due() == [], "whatever the mail has promised"
+    Delivery.objects.update(kept_until=long_ago.date(), ended_at=long_ago - timedelta(days=30))
+    Placement.objects.update(remove_at=from_now(-1))
+    assert len(due()) == 1
+
+
+def test_what_is_kept_for_ever_or_about_to_go_cannot_be_kept_longer(client: Client, deliveries: Deliveries) -> None:
+    from ledger.keeping import keep_longer
+    from ledger.models import Delivery, Notification
+
+    for_ever = delivered(deliveries, keep_days=0)
+    assert "Keep until" not in page(client, for_ever).words
+    assert "without an end date" in page(client, for_ever).words
+    one = delivered(deliveries)
+    assert keep_longer(one.id, 0) is None
+    long_ago = datetime.now(UTC) - timedelta(days=40)
+    Delivery.objects.filter(id=one.id).update(ended_at=long_ago)
+    Notification.objects.filter(delivery_id=one.id).update(keep_until=long_ago.date() + timedelta(days=30))
+    assert keep_longer(one.id, 90) is None
+
+
+def test_a_link_that_the_service_ends_earlier_is_asked_to_live_longer(client: Client, deliveries: Deliveries) -> None:
+    from ledger.api import relinked, to_relink
+
+    early = datetime.now(UTC) + timedelta(days=35)
+    one = delivered(deliveries, expires=early)
+    assert f"until {until(30)}, 23:59" in page(client, one).words
+    press(client, one, "keep")
+
+    assert "the storage service is being asked to let the link live as long" in page(client, one).words
+    (wish,) = to_relink()
+    assert wish.expires.date() == datetime.now(UTC).date() + timedelta(days=61)
+    relinked(wish, Link(url="https://files.example.org/f/new", expires=early))
+    capped = page(client, one).words
+    assert f"until {early:%d %B %Y, %H:%M} UTC" in capped
+    assert "but the storage service ends the link earlier. Fetch it in time." in capped
+    assert to_relink() == []
+    relinked(wish, Link(url="https://files.example.org/f/new", expires=wish.expires))
+    assert f"Available until {until(60)}, 23:59 UTC" in page(client, one).words
+    assert "link lives longer" in page(client, one).words
+
+
+def test_after_its_keep_days_it_tells_what_it_was_and_how_to_get_it_again(
+    client: Client, deliveries: Deliveries
+) -> None:
+    from ledger.expiry import Removal, removed
+    from ledger.models import Placement
+
+    one = delivered(deliveries)
+    removed(Removal(Placement.objects.get().pk, one.id, "", "memory", Stored(key="k", size=3), expired=True, tries=0))
+
+    shown = page(client, one)
+    assert "Removed after its keep days" in shown.words
+    assert "delay, mean 23 ms" in shown.words
+    (again,) = shown.all("pre")
+    assert again.words == (
+        "simcourier publish '/scratch/an na/mm1' --to YOU@EXAMPLE.ORG --backend memory --simulation-id mm1-1 "
+        "--title M/M/1"
+    )
+    assert not [each for each in shown.all("a") if each.words == "Get the results"]
+    assert not list(shown.all("form"))
+    assert [each.attributes["src"] for each in shown.all("img")]
+
+
+def test_a_failed_one_says_why_and_can_be_mailed_again(client: Client, deliveries: Deliveries) -> None:
+    one = event()
+    deliveries.fail(claimed(deliveries, one), "The results folder does not exist.")
+
+    shown = page(client, one)
+    assert "Could not be delivered" in shown.words
+    assert "It failed while collecting: The results folder does not exist." in shown.words
+    assert [each.attributes["action"] for each in shown.all("form")] == ["send-again"]
+
+
+def test_what_is_not_kept_any_more_has_no_page(client: Client, deliveries: Deliveries) -> None:
+    from ledger.models import Delivery, Picture, Placement, Step
+    from ledger.retention import Keep, forget
+
+    one = delivered(deliveries)
+    address = path(one)
+    Placement.objects.all().delete()
+    Delivery.objects.update(ended_at=datetime.now(UTC) - timedelta(days=400))
+    forget(Keep(90, 365))
+
+    assert client.get(address).status_code == 404
+    assert path(one) == ""
+    assert (Step.objects.count(), Picture.objects.count()) == (0, 0)
+
+
+def test_every_mail_names_the_page(deliveries: Deliveries) -> None:
+    from ledger.api import Notices
+    from ledger.operators import resend
+
+    one = delivered(deliveries)
+    resend(one.id)
+    notice: Any = Notices(lease=30, overdue=60).claim_next(one.id)
+
+    assert notice.page == path(one)
+    assert notice.contents.files == 3
+    assert notice.picture.png == png()
