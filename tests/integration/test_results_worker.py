@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from messaging.engine import Taken
 from messaging.messages import SimulationCompleted
@@ -270,3 +272,27 @@ def test_a_delivery_that_has_killed_five_workers_in_a_row_has_failed(
     assert [message.routing_key for message in result.publish] == ["delivery.failed"]
     assert row(sent).state == "FAILED"
     assert row(sent).reason.startswith("5 workers in a row ended unexpectedly")
+
+
+def test_what_the_mail_and_the_page_show_of_the_results_is_kept_beside_the_archive(
+    worker: ResultsWorker, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    rows = "".join(f"{number} {number % 7}\n" for number in range(50))
+    (folder / "delay.csv").write_text(f"time delay\n{rows}".replace(" ", ","))
+    one = event(folder, recipients=["anna@example.org"])
+    worker.handle(taken(one))
+
+    kept = row(one)
+    assert kept.state == "DELIVERED"
+    assert kept.contents == {
+        "files": 1, "bytes": (folder / "delay.csv").stat().st_size, "names": ["delay.csv"], "summary": "summary",
+    }  # fmt: skip
+    pictures = list(kept.pictures.all())
+    assert pictures
+    assert "delay" in pictures[0].title
+    for drawn in pictures:
+        with Image.open(io.BytesIO(bytes(drawn.png))) as image:
+            assert image.format == "PNG"
+    assert [step.what for step in kept.steps.all()] == ["packed", "stored", "linked"]
