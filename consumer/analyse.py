@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from consumer.formats.contract import HEAD
 from consumer.formats.registry import recognise, troubles
 from consumer.packing.sources import opened
-from consumer.report.key import Key, pick
-from consumer.report.plots import Plot, plots
-from consumer.report.write import write
 from consumer.snapshot import Snapshot, SourceFile
 from consumer.statistics.collector import Collector
 from consumer.statistics.model import Summary
 from consumer.statistics.spooled import SpooledRows
+
+if TYPE_CHECKING:
+    from consumer.report.key import Key
+    from consumer.report.plots import Plot
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,12 @@ def analyse(
     def at(_name: str, offset: int) -> None:
         progress(before + offset)
 
-    with SpooledRows(folder) as rows, Collector(rows, precision=precision, skip=skip, at=at) as collector:
+    with (
+        ThreadPoolExecutor(1, "report") as beside,
+        SpooledRows(folder) as rows,
+        Collector(rows, precision=precision, skip=skip, at=at) as collector,
+    ):
+        report = beside.submit(_load_report)
         for file in snapshot.files:
             _read(file, collector)
             before += file.size
@@ -72,6 +81,11 @@ def analyse(
         for text in (*snapshot.left_out, *troubles()):
             collector.note(text)
         summary = collector.summary()
+        report.result()
+        from consumer.report.key import pick
+        from consumer.report.plots import plots
+        from consumer.report.write import write
+
         drawn = plots(summary)
         names = write(
             summary,
@@ -82,6 +96,14 @@ def analyse(
             drawn=drawn,
         )
     return Analysis(summary, pick(summary), drawn, tuple(names))
+
+
+def _load_report() -> None:
+    """What writes summaries takes a quarter of a second to load, which may as well pass while the files are read."""
+    from consumer.report import page
+
+    import_module("consumer.report.write")
+    page.prepare()
 
 
 def _read(file: SourceFile, collector: Collector) -> None:

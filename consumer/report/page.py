@@ -102,6 +102,12 @@ def _source(name: str) -> Markup:
     return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704  our own style sheet
 
 
+def prepare() -> None:
+    """Compile the templates, so that `html` and `info` need not."""
+    _environment(autoescape=True).get_template("report.html.j2")
+    _environment(autoescape=False).get_template("INFO.txt.j2")
+
+
 @cache  # compiling the templates costs more than filling them
 def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(

@@ -7,6 +7,7 @@ NaN is an empty cell, infinity ``inf``. Text that a spreadsheet would take for a
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -155,12 +156,10 @@ def _write_course(path: Path, row: VectorRow, trace: Trace, run: str) -> None:
                 file.write(f"# {name}: {one_line(text)}\n")
         file.write(f"{clock},value,min,max\n")
         times = (trace.start + trace.span * np.arange(len(trace.held))).tolist()
-        held, low, high = (_numbers(values) for values in (trace.held, trace.low, trace.high))
         # 15 digits of a time, as the grid's ends are rounded: 0.3 and not 0.30000000000000004
-        file.writelines(
-            f"{time:.15g},{value},{smallest},{largest}\n"
-            for time, value, smallest, largest in zip(times, held, low, high, strict=True)
-        )
+        clocks = (" ".join(["%.15g"] * len(times)) % tuple(times)).split(" ")
+        held, low, high = (_numbers(values) for values in (trace.held, trace.low, trace.high))
+        file.writelines(f"{line}\n" for line in map(",".join, zip(clocks, held, low, high, strict=True)))
 
 
 def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
@@ -194,8 +193,9 @@ _short_text = lru_cache(maxsize=512)(_text)  # names of runs, modules and quanti
 
 
 def _numbers(values: Floats) -> list[str]:
-    """Many cells at once: there may be millions."""
-    return ["" if value != value else repr(value).removesuffix(".0") for value in values.tolist()]  # noqa: PLR0124  NaN
+    """Many cells at once, as `_cell` writes them: there may be millions, and json has the fastest loop for them."""
+    text = json.dumps(values.tolist(), separators=(",", ":"))[1:-1] + ","
+    return text.replace(".0,", ",").replace("NaN,", ",").replace("Infinity", "inf")[:-1].split(",")
 
 
 def _joined(values: Iterable[float]) -> Numbers:

@@ -67,6 +67,7 @@ class Collector:
         self._file = FileRead("", 0, "")
         self._vectors = Vectors(precision)
         self._declared: list[tuple[int, str, str, Mapping[str, str], bool]] = []
+        self._percentiles: dict[int, list[float]] = {}  # of the vectors, once all is read
         self._alike = LikeModules()
         self._replications = Replications()
         self._scalars: Chosen[ScalarRow] = Chosen(MOST_ROWS)
@@ -217,7 +218,10 @@ class Collector:
         times = self._vectors.symbol_times(slot)
         interpolation = attributes.get("interpolationmode", "")
         holds = timed and (interpolation == "sample-hold" or (not interpolation and bool(_STATE.search(name))))
-        values = quantiles.percentiles(PERCENTILES) if moments.count and not times else []
+        values = self._percentiles.get(slot)
+        if values is None:  # every row is asked for twice, for the page and for the tables
+            values = quantiles.percentiles(PERCENTILES) if moments.count and not times else []
+            self._percentiles[slot] = values
         return VectorRow(
             run=run,
             module=module,

@@ -135,6 +135,9 @@ class Quantiles:
     def _sort_in(self) -> None:
         if not self._pending:
             return
+        if self._rare and self._levels is None:  # what was counted is little beside what waits: one sort instead of two
+            self._pending.append(np.repeat(self._values, self._counts))
+            self._values, self._counts = np.empty(0), np.empty(0, np.int64)
         fresh = np.concatenate(self._pending) if len(self._pending) > 1 else self._pending[0]
         self._pending, self._waiting = [], 0
         if self._levels is not None:
