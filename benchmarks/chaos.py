@@ -22,6 +22,8 @@ from simcourier.drill.services import embedded, private_nodes
 from simcourier.drill.storm import Report, Weather, storm
 from tests.support.stage import new_stage
 
+# Between the drill's and the defaults: with a dead process every two seconds, somebody has to come for what it left.
+SETTINGS = {"lease_seconds": "5", "overdue_seconds": "20", "sweep_seconds": "2"}
 HEAD = ("deliveries", "kills", "restarts", "refused", "links", "mails", "lost", "twice", "uncertain", "left", "seconds")
 
 
@@ -47,7 +49,9 @@ def main() -> None:
     folder = given.keep or Path(tempfile.mkdtemp(prefix="simcourier-chaos-"))
     with (
         embedded() if given.embedded else private_nodes() as services,
-        new_stage(folder, services, workers=given.workers, senders=given.senders, seed=given.seed) as stage,
+        new_stage(
+            folder, services, workers=given.workers, senders=given.senders, seed=given.seed, changes=SETTINGS
+        ) as stage,
     ):
         tell(f"{weather} on {services.description}, in {folder}")
         report = storm(stage, weather, tell)

@@ -77,7 +77,7 @@ class Checker:
         self._uncertain = uncertain
         self._read = 0
         self._about: dict[str, list[Mail]] = {}
-        self._good: dict[str, bool] = {}
+        self._good: dict[tuple[str, Path], bool] = {}
 
     def about(self, event_id: str) -> list[Mail]:
         """The mails that name an event."""
@@ -135,12 +135,12 @@ class Checker:
                 count.faults.append(f"{one.event_id}: {again + 1} mails for {recipient}")
 
     def _leads_to(self, link: str, results: Path) -> bool:
-        if link not in self._good:
+        if (link, results) not in self._good:
             try:
-                self._good[link] = _unpacked(_fetch(link)) == _files(results)
+                self._good[link, results] = _unpacked(_fetch(link)) == _files(results)
             except (OSError, urllib.error.URLError, zipfile.BadZipFile):
                 return False
-        return self._good[link]
+        return self._good[link, results]
 
 
 def _fetch(link: str) -> bytes:

@@ -70,12 +70,17 @@ class Mailbox:
         if answer and answer != HANG_UP:
             self.refused += 1
             return answer
-        with self._lock:
-            self._mails += [_mail(recipient, envelope.content) for recipient in envelope.rcpt_tos]
+        for recipient in envelope.rcpt_tos:
+            self.keep(_mail(recipient, envelope.content))
         if answer == HANG_UP:
             self.refused += 1
             server.transport.abort()
         return "250 OK"
+
+    def keep(self, mail: Mail) -> None:
+        """Add one."""
+        with self._lock:
+            self._mails.append(mail)
 
     def since(self, number: int) -> list[Mail]:
         """What was accepted, in order, without the first ``number``."""

@@ -18,7 +18,14 @@ from tests.support import forked
 from tests.support.ledger import SECRET, migrated_copy, use_database
 
 
-def new_stage(folder: Path, services: Services, *, template: Path | None = None, **more: Any) -> Stage:
+def new_stage(
+    folder: Path,
+    services: Services,
+    *,
+    template: Path | None = None,
+    changes: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Stage:
     """A stage in ``folder``; ``template``: where a migrated ledger is kept, of which it gets a copy."""
 
     def prepare(settings: Settings) -> None:
@@ -28,7 +35,9 @@ def new_stage(folder: Path, services: Services, *, template: Path | None = None,
         call_command("migrate", verbosity=0)
         connections.close_all()
 
-    return Stage(folder, services, prepare=prepare, start=_start, changes={"secret_key": SECRET}, **more)
+    return Stage(
+        folder, services, prepare=prepare, start=_start, changes={"secret_key": SECRET, **(changes or {})}, **more
+    )
 
 
 def _start(arguments: Sequence[str], environ: Mapping[str, str], output: IO[bytes], lifeline: int) -> Child:
