@@ -24,6 +24,7 @@ from consumer.formats.contract import Floats
 
 BLOCK = 2 * 1024 * 1024  # bytes
 LARGE = 16 * 1024 * 1024  # bytes from which on the compiled way is the shorter one
+_SPARE = 4096  # bytes of a buffer for the beginning of a line that was cut
 LONGEST_LINE = 16 * 1024 * 1024  # bytes; what is longer is no line of a result file
 MOST_COLUMNS = 3
 PADDING = 32  # bytes of zero after a piece: the compiled way need not ask for the end
@@ -115,7 +116,7 @@ def blocks(stream: BinaryIO, size: int) -> Iterator[Block]:
         blocks; the last one holds the last line even when no line end closes it. A block's ``data`` is there until the
         next one is asked for.
     """
-    pieces = _Pieces(stream)
+    pieces = _Pieces(stream, min(BLOCK, size + 1))
     if size < LARGE:
         yield from map(_scan_piece, pieces)
         return
@@ -150,8 +151,9 @@ def _compiled() -> Scan:
 class _Pieces:
     """The file in pieces that end with a line. Where they are cut depends on its bytes alone."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, most: int) -> None:
         self._stream = cast("BufferedIOBase", stream)
+        self._most = most  # bytes to read at once
         self._free: list[bytearray] = []
 
     def use_again(self, piece: Piece) -> None:
@@ -161,11 +163,11 @@ class _Pieces:
     def __iter__(self) -> Iterator[Piece]:
         rest, end = b"", 0
         while True:
-            buffer = self._free.pop() if self._free else bytearray(2 * BLOCK)
-            if len(buffer) < len(rest) + BLOCK + PADDING:
-                buffer = bytearray(len(rest) + BLOCK + PADDING)
+            buffer = self._free.pop() if self._free else bytearray()
+            if len(buffer) < len(rest) + self._most + PADDING:
+                buffer = bytearray(len(rest) + self._most + PADDING + _SPARE)
             buffer[: len(rest)] = rest
-            size = len(rest) + self._fill(memoryview(buffer)[len(rest) : len(rest) + BLOCK])
+            size = len(rest) + self._fill(memoryview(buffer)[len(rest) : len(rest) + self._most])
             end += size - len(rest)
             if size == len(rest):
                 break
