@@ -190,8 +190,16 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "state", "stage", "reason", "waiting_until", "attempts", "crashes", "worker", "lease_until",
         "received_at", "started_at", "ended_at",
         "archive_name", "archive_size", "archive_sha256", "sent_bytes", "stored_backend", "link", "link_expires",
-        "warnings",
+        "kept_until", "page", "warnings",
     ]  # fmt: skip
+
+    @admin.display(description="Page")
+    def page(self, delivery: Delivery) -> str:
+        """A link to what its recipients see, with its receipt."""
+        if not delivery.page_key:
+            return "-"
+        address = reverse("delivery-page", args=[delivery.page_key])
+        return format_html('<a href="{}">As its recipients see it, with its receipt</a>', address)
 
     @admin.action(description="Try the selected deliveries again", permissions=["operate"])
     def retry_selected(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:

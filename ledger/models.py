@@ -125,6 +125,7 @@ class Delivery(models.Model):
             models.Index(fields=["state", "received_at"], name="delivery_state"),
             models.Index(fields=["simulation_id"], name="delivery_simulation"),
             models.Index(fields=["wake_at"], name="delivery_wake", condition=Q(wake_at__isnull=False)),
+            models.Index(fields=["relink_at"], name="delivery_relink", condition=Q(relink_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

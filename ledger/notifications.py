@@ -11,7 +11,7 @@ from django.db.models import Case, F, IntegerField, Q, QuerySet, When
 from django.db.models.functions import Coalesce, Now
 
 from backends.errors import Superseded
-from ledger.addresses import page_path
+from ledger.addresses import page_path, path_of
 from ledger.expiry import keeps_until
 from ledger.models import Delivery, Notification
 from ledger.results import Contents, Drawn, contents_of, pictures_of
@@ -175,7 +175,7 @@ class Notices:
             statistics=compared(delivery),
             contents=contents_of(delivery),
             picture=next(iter(pictures_of(delivery)), None),
-            page=page_path(delivery.id),
+            page=path_of(delivery.page_key) if delivery.page_key else page_path(delivery.id),
             stage=delivery.stage,
             reason=delivery.reason,
         )

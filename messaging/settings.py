@@ -99,7 +99,8 @@ class Settings(BaseModel):
     web_host: str = Field(default="127.0.0.1", description="Address that `web` listens on.")
     web_port: int = Field(default=8974, ge=1, le=65535, description="Port of `web`.")
     public_url: str = Field(
-        description="Address under which people reach the site, where it is not the one that `web` listens on."
+        description="Address under which people reach the site, where it is not the one that `web` listens on. Once it "
+        "is set, mails name the deliveries' pages."
     )
     web_hsts_seconds: int = Field(
         default=86400,

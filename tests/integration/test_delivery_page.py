@@ -170,6 +170,25 @@ def test_another_key_revokes_the_address(client: Client, deliveries: Deliveries)
     assert client.get(path(one)).status_code == 200
 
 
+def test_an_operator_finds_the_page_and_gives_it_another_address(deliveries: Deliveries) -> None:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    one = delivered(deliveries)
+    old = path(one)
+    operator = Client(headers={"host": "localhost"})
+    operator.force_login(User.objects.create_superuser("admin"))
+    shown = operator.get(f"/admin/simcourier/delivery/{one.id}/change/").content.decode()
+    assert f'href="{old}"' in shown
+
+    action = {"action": "revoke_selected", "_selected_action": [str(one.id)]}
+    answer = operator.post("/admin/simcourier/delivery/", action, follow=True)
+
+    assert "1 have new addresses; the next mail tells them." in answer.content.decode()
+    assert operator.get(old).status_code == 404
+    assert path(one) != old
+
+
 def test_nothing_on_it_runs_inline_and_hostile_texts_stay_texts(client: Client, deliveries: Deliveries) -> None:
     evil = '"><script>alert(1)</script><img src=//evil.example>'
     one = delivered(deliveries, title=evil, simulation_id=evil)

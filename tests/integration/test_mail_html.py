@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.policy
 import io
+import os
 import re
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -18,6 +19,7 @@ import ledger
 from consumer.mail.commands import KINDS
 from simcourier.cli import main
 from tests.integration.test_mail_text import parts, render
+from tests.support import forked
 from tests.support.ledger import settings_for
 from tests.support.markup import Element, parsed
 
@@ -165,10 +167,15 @@ def test_hostile_texts_stay_texts_wherever_they_stand(tmp_path: Path) -> None:
 
 
 def test_preview_writes_each_mail_as_it_is_sent_and_as_pages_without_touching_anything(tmp_path: Path) -> None:
-    environ = {"SIMCOURIER_DATA_DIR": str(tmp_path / "data")}
-    done = CliRunner().invoke(main, ["email", "preview", "-o", str(tmp_path / "out")], env=environ)
+    """Neither ledger, nor broker, nor secret key is there; it runs as a process, as settings are read once in each."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SIMCOURIER_")} | {
+        "SIMCOURIER_DATA_DIR": str(tmp_path / "data"),
+        "SIMCOURIER_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+        "SIMCOURIER_BROKER_URL": "amqp://nobody:nothing@127.0.0.1:1/x",
+    }
+    done = forked.run(["email", "preview", "-o", str(tmp_path / "out")], environ)
 
-    assert done.exit_code == 0, done.output
+    assert done.returncode == 0, done.stderr
     for kind in KINDS:
         mail = email.message_from_bytes((tmp_path / "out" / f"{kind}.eml").read_bytes(), policy=email.policy.default)
         assert mail["Subject"]
@@ -176,8 +183,10 @@ def test_preview_writes_each_mail_as_it_is_sent_and_as_pages_without_touching_an
         images = list(parsed((tmp_path / "out" / f"{kind}.html").read_text("utf-8")).all("img"))
         assert all((tmp_path / "out" / one.attributes["src"]).is_file() for one in images)
     assert not (tmp_path / "data").exists()
-    listed = CliRunner().invoke(main, ["email", "preview", "--list"], env=environ)
-    assert listed.output.split() == list(KINDS)
+
+
+def test_preview_lists_the_kinds() -> None:
+    assert CliRunner().invoke(main, ["email", "preview", "--list"]).output.split() == list(KINDS)
 
 
 def test_preview_of_one_kind_writes_that_alone(tmp_path: Path) -> None:

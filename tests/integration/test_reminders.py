@@ -117,6 +117,19 @@ def test_one_that_is_kept_longer_is_reminded_of_the_new_date(deliveries: Deliver
     assert remind(40) == 0, "kept for less than twice as long"
 
 
+def test_another_mail_with_a_later_date_puts_the_reminder_off(deliveries: Deliveries) -> None:
+    from ledger.api import remind
+    from ledger.operators import resend
+
+    one = delivered(deliveries)
+    days_later(one, 28)
+    resend(one.id)
+    for mail in mails(one):
+        notices().sent(mail)
+
+    assert remind(REMIND_DAYS) == 0
+
+
 @pytest.mark.parametrize(("keep_days", "owed"), [(0, 0), (5, 0), (6, 1)])
 def test_what_is_kept_for_a_short_time_or_for_ever_needs_no_reminder(
     deliveries: Deliveries, keep_days: int, owed: int
