@@ -179,7 +179,7 @@ class NotificationInline(admin.TabularInline):
 class DeliveryAdmin(ReadOnlyAdmin):
     """Deliveries."""
 
-    list_display = ["__str__", "state", "stage", "backend", "received_at", "ended_at", "reason"]
+    list_display = ["__str__", "state", "stage", "backend", "received_at", "ended_at", "reason_in_short"]
     list_filter = ["state", "lane", "backend"]
     search_fields = ["id", "simulation_id", "title", "campaign_id"]
     date_hierarchy = "received_at"
@@ -200,6 +200,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return "-"
         address = reverse("delivery-page", args=[delivery.page_key])
         return format_html('<a href="{}">As its recipients see it, with its receipt</a>', address)
+
+    @admin.display(description="Reason", ordering="reason")
+    def reason_in_short(self, delivery: Delivery) -> str:
+        """As much of it as a list has room for."""
+        return shorten(delivery.reason, 100, placeholder=" …") or "-"
 
     @admin.action(description="Try the selected deliveries again", permissions=["operate"])
     def retry_selected(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:

@@ -10,11 +10,14 @@ from typing import Any
 from django.db.models import Count, DurationField, ExpressionWrapper, Min, QuerySet, Sum
 from django.db.models.functions import Now
 
+from ledger.dead_letters import OPEN
 from ledger.models import DeadLetter, Delivery, Notification
 from ledger.states import ENDS, NoticeState
 from ledger.tables import users
 from ledger.work import unit_of_work
 
+# Programs that an installation needs at least one of.
+ROLES = ("worker", "email-sender")
 OPEN_MAILS = (NoticeState.PENDING, NoticeState.SENDING)
 
 
@@ -30,6 +33,9 @@ class Pile:
     key: tuple[str, ...]
     count: int
     oldest: float
+
+
+NONE = Pile((), 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def uncertain_mails() -> int:
 @unit_of_work
 def open_dead_letters() -> Pile:
     """Those that nobody has replayed or discarded."""
-    found = _piles(DeadLetter.objects.filter(closed_at__isnull=True), ["closed_as"], "first_at")
+    found = _piles(DeadLetter.objects.filter(OPEN), ["closed_as"], "first_at")
     return Pile((), sum(pile.count for pile in found), max((pile.oldest for pile in found), default=0.0))
 
 

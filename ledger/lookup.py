@@ -126,7 +126,7 @@ class DeliveryView:
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         sentences = {
             State.RECEIVED: f"It waits in the queue for a worker{queue}.",
-            State.WORKING: f"A worker ({self.worker}) has it in work: {self._doing()}.",
+            State.WORKING: f"A worker ({self.worker}) has it in work: {doing(self.stage, self.progress)}.",
             State.WAITING: f"It waits and is tried again in {round(self.next_in or 0)} s: {self.reason}",
             State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent.",
             State.FAILED: f"It failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
@@ -135,13 +135,15 @@ class DeliveryView:
         }
         return sentences[State(self.state)]
 
-    def _doing(self) -> str:
-        far = str(self.progress or "")
-        return f"{self.stage}, {far}" if far else self.stage
-
     def as_json(self) -> dict[str, Any]:
         """All of it, ready for JSON, with `sentence`."""
         return {**asdict(self), "sentence": self.sentence()}
+
+
+def doing(stage: str, progress: Progress | None) -> str:
+    """What a worker does, in a few words."""
+    far = str(progress or "")
+    return f"{stage}, {far}" if far else stage
 
 
 @unit_of_work
@@ -167,7 +169,8 @@ def _rows() -> Any:
     return Delivery.objects.annotate(**left).prefetch_related(Prefetch("notifications", queryset=notices))
 
 
-def _progress(row: Any) -> Progress | None:
+def progress_of(row: Any) -> Progress | None:
+    """How far the stage of a row is, with ``stage_left`` as `seconds_until` tells it; None: it is not in work."""
     if row.state != State.WORKING or row.stage_left is None:
         return None
     return Progress(row.done_bytes, row.total_bytes, -row.stage_left.total_seconds())
@@ -196,7 +199,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         next_in=seconds(row.wait_left) if row.state == State.WAITING else None,
         failed_tries=row.attempts,
         worker=row.worker,
-        progress=_progress(row),
+        progress=progress_of(row),
         received_at=row.received_at,
         ended_at=row.ended_at,
         sent_bytes=row.sent_bytes,

@@ -16,9 +16,6 @@ from messaging.engine import Engine
 from messaging.messages import Lane
 from messaging.queue_metrics import queue_metrics
 
-# Shown with 0 too, so that a rule can tell nobody from not asked.
-ROLES = ("worker", "email-sender")
-
 
 def exposition(engine: Engine | None) -> bytes:
     """All of it, as text.
@@ -52,7 +49,7 @@ class _Ledger(Collector):
         yield from _backends()
         running = Counter(one.role for one in counts.processes())
         alive = GaugeMetricFamily("simcourier_processes", "Processes that work with the ledger.", labels=["role"])
-        for role in sorted({*ROLES, *running}):
+        for role in sorted({*counts.ROLES, *running}):  # with 0 too, so that a rule can ask for nobody
             alive.add_metric([role], running[role])
         yield alive
         if self._engine is not None:

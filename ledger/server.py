@@ -13,6 +13,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from ledger.errors import LedgerUnavailable
 from messaging.errors import UserError
 
 
@@ -85,7 +86,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _ledger_away_in_a_line(record: logging.LogRecord) -> bool:
     """A database that is away is no bug of the page that asked for it."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, OperationalError | InterfaceError | LedgerUnavailable):
         record.exc_info = None
         record.msg = f"{record.msg} (the ledger cannot be reached)"
     return True

@@ -174,6 +174,7 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
         "TEMPLATES": [
             {
                 "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "DIRS": [Path(__file__).with_name("site_templates")],  # over the admin's own, on our site alone
                 "APP_DIRS": True,
                 "OPTIONS": {
                     "context_processors": [

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import path
-from django.views.generic import RedirectView
 
-from ledger import pages, views, watching
+from ledger import front_page, pages, views, watching
 from ledger.sign_in import SignInForm
 
 admin.autodiscover()
 admin.site.site_header = "SimCourier"
 admin.site.site_title = "SimCourier"
 admin.site.index_title = "Deliveries and storage"
+admin.site.site_url = None
+admin.site.enable_nav_sidebar = False  # the bar of base_site.html leads everywhere
 admin.site.login_form = SignInForm
 
 handler400 = views.refused
 handler500 = views.broken
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", front_page.overview_page, name="overview"),
+    path("overview/now", front_page.overview_now, name="overview-now"),
     path("admin/", admin.site.urls),
     path("api/backends", views.backends),
     path("api/deliveries/<uuid:delivery_id>", views.delivery),

@@ -108,7 +108,7 @@ def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
 def broken(request: HttpRequest) -> HttpResponse:
     """A page that could not be made."""
     del request
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError | LedgerUnavailable):
         return _sentence("The ledger cannot be reached at the moment; try again in a minute.", 503)
     return _sentence("This page could not be made; the site's log says why.", 500)
 

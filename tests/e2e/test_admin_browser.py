@@ -177,3 +177,51 @@ def test_no_page_needs_what_the_content_security_policy_forbids(admin: Admin, on
     assert said == []
     inline = admin.page.find_elements(By.CSS_SELECTOR, "script:not([src]), style, [onclick]")
     assert [one.get_attribute("outerHTML") for one in inline] == []
+
+
+def test_the_overview_keeps_itself_fresh_and_fits_a_phone(admin: Admin, one: Installation) -> None:
+    from ledger.api import Deliveries, Stage
+    from ledger.models import Delivery
+
+    Delivery.objects.all().delete()
+    page = admin.page
+    site = page.current_url.partition("/admin/")[0]
+    admin.add("local", token=f"127.0.0.1:{one.cloud_port}", config={"key": KEY})
+    deliveries = Deliveries("host:1", lease=300, overdue=600)
+    first, second = event(backend="local", title="M/M/1 with rho = 0.8"), event(backend="local", title="Broken run")
+    for each in (first, second):
+        deliveries.record(each, each.to_bytes(), None)
+    page.get(f"{site}/")
+    assert "Single runs 2 " in text(page, "#live")
+    held: Any = deliveries.claim(first, first.to_bytes(), None)
+    deliveries.enter(held, Stage.STORING)
+    deliveries.progress(held, 3_000_000, 8_000_000)
+    failing: Any = deliveries.claim(second, second.to_bytes(), None)
+    place = "return document.activeElement.getAttribute('aria-label')"
+    page.execute_script("document.querySelector('[aria-label^=\"Single runs, in work\"]').focus()")
+    page.execute_script("document.querySelector('#hours').open = true")
+    deliveries.fail(failing, "The results folder is gone: /results/7 does not exist on any worker.")
+
+    wait_until(lambda: "Broken run" in text(page, "#failures ~ ul"), "it is shown without reloading", step=0.5)
+    assert "storing, 3.0 MB of 8.0 MB" in text(page, "#live")
+    assert page.execute_script("return document.querySelector('#hours').open")
+    assert page.execute_script(place) == "Single runs, in work: 1"  # the keyboard stays where it was
+    wait_until(lambda: "free" in text(page, "#backends ~ .scroll"), "the room that is left is known", step=0.5)
+    admin.keep_screenshot("overview")
+    pause = page.find_element(By.ID, "live-pause")
+    pause.click()
+    assert (pause.text, pause.get_attribute("aria-pressed")) == ("Go on", "true")
+    wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.execute_script(wide) <= 0
+    phone: Any = page
+    phone.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    )
+    page.get(f"{site}/")
+    assert page.execute_script(wide) <= 0
+    admin.keep_screenshot("overview-phone")
+    page.get(f"{site}/admin/simcourier/delivery/")
+    admin.keep_screenshot("deliveries-phone")
+    phone.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.get(f"{site}/admin/simcourier/delivery/")
+    admin.keep_screenshot("deliveries")
