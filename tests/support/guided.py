@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(f"{ROOT / folder}/" for folder in ("messaging", "consumer", "ledger", "backends"))
 LARGEST = 6_000  # bytes of an input that is kept to be changed again
 
+MOST = 1024 * 1024  # bytes of any input, as of any message: changes of changes may grow beyond measure
 HALF = 0.5
 
 Change = Callable[[bytes, random.Random], bytes]
@@ -64,7 +65,7 @@ def fuzz(target: Callable[[bytes], str], seeds: Sequence[bytes], change: Change,
     lines: Lines = set()
     heard: set[str] = set()
     for number in range(count):
-        body = seeds[number] if number < len(seeds) else change(_chosen(run.kept, chance), chance)
+        body = seeds[number] if number < len(seeds) else change(_chosen(run.kept, chance), chance)[:MOST]
         known = len(lines), len(heard)
         with _traced(lines):
             try:
