@@ -58,12 +58,12 @@ def png(chart: Chart) -> bytes:
     shapes = [each for each in root if each.tag != "text"]
     for each in sorted(shapes, key=lambda one: _kind(one) not in {"band", "warm-up"}):  # the rest lies upon these
         _shape(draw, each, fine)
-    image = large.resize((WIDTH * SCALE, chart.height * SCALE), Image.Resampling.BOX)
+    image = large.reduce(_FINE)
     draw = ImageDraw.Draw(image)
     for each in root.iter("text"):
         _text(draw, each)
     stream = io.BytesIO()
-    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+    image.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(stream, "PNG")
     return stream.getvalue()
 
 
