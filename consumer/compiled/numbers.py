@@ -12,12 +12,12 @@ import numpy as np
 from numba import njit
 
 from consumer.compiled.pointers import word_at, zeros_below
+from consumer.formats.datalines import MOST_DIGITS, MOST_EXPONENT
 
 _POWERS = 10.0 ** np.arange(23)  # exact as doubles, as are whole numbers up to 2**53
 _TENS = 10 ** np.arange(9, dtype=np.uint64)
 _SPLIT = 134217729.0  # 2**27 + 1: T. J. Dekker, A floating-point technique for extending precision, 1971
 _EXACT = np.uint64(2**53)
-MOST_DIGITS, MOST_EXPONENT = 19, 22
 _LARGE = 1000  # an exponent from which on more digits do not matter
 
 _PLUS, _MINUS, _POINT = 43, 45, 46
@@ -70,7 +70,8 @@ def number_at(data: Any, place: Any) -> tuple[float, Any, bool]:
     begin, exponent = place, np.int64(0)
     mantissa, place = digits_at(data, place, np.uint64(0))
     digits = np.int64(place - begin)
-    if data[place] == _POINT:
+    pointed = data[place] == _POINT
+    if pointed:
         begin = place + _ONE
         mantissa, place = digits_at(data, begin, mantissa)
         exponent = -np.int64(place - begin)
@@ -78,7 +79,7 @@ def number_at(data: Any, place: Any) -> tuple[float, Any, bool]:
     if digits == 0:
         begin = place
         value, place = _special(data, place)
-        return (-value if negative else value), place, place != begin and exponent == 0
+        return (-value if negative else value), place, place != begin and not pointed
     if data[place] | 32 == _E:
         shift, place, known = _shifted(data, place + _ONE)
         if not known:

@@ -224,6 +224,17 @@ def both(data: bytes) -> None:
     assert same(text_of(slow), text_of(fast))
 
 
+@pytest.mark.parametrize(
+    "number", ["1e-300", "0." + "1" * 25, ".inf", "1e22", "1e23", "1E+5", "infinity", "5.", "-nan"]
+)
+def test_both_ways_leave_the_same_numbers_to_the_slow_one(number: str) -> None:
+    data = f"1 0 {number}\n1 1 2\n".encode()
+    slow, fast = datalines.scan(data, len(data)), compiled_scan(data, len(data))
+
+    assert [other.text for other in slow.others] == [other.text for other in fast.others]
+    assert same(slow.columns[1].tolist(), fast.columns[1].tolist())
+
+
 def text_of(block: datalines.Block) -> list[tuple[int, list[str]]]:
     """Every line with its numbers, in the order of the file."""
     found: list[tuple[int, list[str]]] = []
