@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from typing import Any
 
@@ -13,8 +14,11 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from ledger.addresses import PREFIX
 from ledger.errors import LedgerUnavailable
 from messaging.errors import UserError
+
+_PAGE = re.compile(rf"(/{PREFIX}/)[^/'\s]+")
 
 
 class CannotListen(UserError):
@@ -61,9 +65,16 @@ def serve(host: str, port: int, threads: int) -> None:
         "control_socket_disable": True,
         "proc_name": "simcourier web",
     }
+    tidy_logs()
+    _Server(get_wsgi_application(), options).run()
+
+
+def tidy_logs() -> None:
+    """What Django tells of requests: in a line, and without the keys of deliveries' pages."""
     logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)  # ledger.views tells it in a line
     logging.getLogger("django.request").addFilter(_ledger_away_in_a_line)
-    _Server(get_wsgi_application(), options).run()
+    for name in ("django.request", "django.security.csrf"):
+        logging.getLogger(name).addFilter(_without_keys)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -89,4 +100,13 @@ def _ledger_away_in_a_line(record: logging.LogRecord) -> bool:
     if isinstance(error, OperationalError | InterfaceError | LedgerUnavailable):
         record.exc_info = None
         record.msg = f"{record.msg} (the ledger cannot be reached)"
+    return True
+
+
+def _without_keys(record: logging.LogRecord) -> bool:
+    """Whoever reads a log is not to have the addresses of the pages."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_PAGE.sub(r"\1***", value) if isinstance(value, str) else value for value in record.args)
+    if "request" in record.__dict__:
+        record.__dict__["request"] = _PAGE.sub(r"\1***", repr(record.__dict__["request"]))
     return True

@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "email-sender": ("consumer.commands:email_sender", "Mail the links."),
     "email": ("consumer.mail.commands:email", "Look at the mails that are sent."),
     "local-cloud": ("local_cloud.commands:main", "The storage server."),
-    "web": ("ledger.commands.serve:web", "The site: Django admin and JSON API."),
+    "web": ("ledger.commands.serve:web", "The site: deliveries' pages, Django admin, JSON API."),
     "manage": ("ledger.commands.serve:manage", "Django's own commands (migrate, createsuperuser, ...)."),
     "where": ("ledger.commands.deliveries:where", "Where is my result?"),
     "deliveries": ("ledger.commands.deliveries:deliveries", "List, show, retry and cancel deliveries; resend mails."),

@@ -16,7 +16,7 @@ from messaging.logs import configure
 @click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Requests at a time.")
 @click.pass_context
 def web(ctx: click.Context, *, host: str | None, port: int | None, threads: int) -> None:
-    """Serve the site: the Django admin and the JSON API, until SIGTERM or Ctrl-C.
+    """Serve the site: deliveries' pages, the Django admin and the JSON API, until SIGTERM or Ctrl-C.
 
     \b
     Example:

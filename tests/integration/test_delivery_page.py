@@ -265,6 +265,24 @@ def test_what_no_form_of_ours_has_sent_is_refused(client: Client, deliveries: De
     assert pending(one) == []
 
 
+def test_no_log_holds_the_key_of_a_page(
+    client: Client, deliveries: Deliveries, caplog: pytest.LogCaptureFixture
+) -> None:
+    from ledger.server import tidy_logs
+
+    tidy_logs()
+    one = delivered(deliveries)
+    client.post(f"{path(one)}keep")
+    client.get(f"{path(one)}keep")
+    press(client, one, "send-again")
+    press(client, one, "send-again")
+
+    key = path(one).split("/")[2]
+    records = [f"{record.getMessage()} {vars(record)}" for record in caplog.records if record.name.startswith("django")]
+    assert [record.split()[0] for record in records] == ["Forbidden", "Method", "Too"]
+    assert all("/d/***" in record and key not in record for record in records)
+
+
 def test_it_can_be_kept_longer_within_the_bound_and_the_removal_moves(client: Client, deliveries: Deliveries) -> None:
     from ledger.expiry import due
     from ledger.models import Delivery, Notification, Placement
