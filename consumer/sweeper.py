@@ -44,7 +44,9 @@ class Sweeper:
     def sweep(self) -> int:
         """Wake every overdue row once; returns how many."""
         depths = self._engine.depths()
-        rows = overdue({lane: depths[self._engine.topology.lane(lane)].ready for lane in Lane})
+        topology = self._engine.topology
+        ready = {lane: depths[topology.lane(lane)].ready for lane in Lane}
+        rows = overdue(ready, depths[topology.notifications].ready)
         if rows:
             with self._engine.publisher() as publisher:
                 for row in rows:

@@ -11,7 +11,7 @@ from django.db.models.functions import Least, Now
 
 from ledger.models import Delivery, Lock, Notification
 from ledger.notifications import announcement, operator_message
-from ledger.states import State
+from ledger.states import NoticeState, State
 from ledger.work import from_now, unit_of_work
 from messaging.engine import Outgoing
 from messaging.messages import Lane
@@ -53,12 +53,13 @@ def unlock(name: str, holder: str) -> None:
 
 
 @unit_of_work
-def overdue(ready: Mapping[Lane, int]) -> list[Overdue]:
+def overdue(ready: Mapping[Lane, int], announced: int = 0) -> list[Overdue]:
     """Deliveries, and deliveries with notifications, that are past the time stamped in their rows.
 
     Args:
         ready: messages that lie in each lane. Where there are at least as many as deliveries RECEIVED there, none of
             these has lost its own: it only waits for its turn, and another wake-up would make the queue longer.
+        announced: messages that lie in the email sender's queue; likewise.
     """
     found: dict[UUID, Overdue] = {}
     due = Delivery.objects.filter(wake_at__lte=Now(), state__in=[State.RECEIVED, State.WORKING, State.WAITING])
@@ -72,7 +73,11 @@ def overdue(ready: Mapping[Lane, int]) -> list[Overdue]:
         told = operator_message(notice_id)
         if told is not None:
             found[notice_id] = Overdue(notice_id, "operator's notice", told)
-    notices = owed.exclude(delivery=None).values_list("delivery_id", "delivery__state")
+    about_deliveries = owed.exclude(delivery=None)
+    pending = Notification.objects.filter(state=NoticeState.PENDING, due_at__lte=Now()).exclude(delivery=None)
+    if pending.values("delivery_id").distinct().count() <= announced:
+        about_deliveries = about_deliveries.exclude(state=NoticeState.PENDING)
+    notices = about_deliveries.values_list("delivery_id", "delivery__state")
     for delivery_id, state in notices.distinct().order_by("delivery_id")[:BATCH]:
         told = announcement(delivery_id)
         if told is not None:

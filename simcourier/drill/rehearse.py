@@ -45,16 +45,17 @@ def rehearse(stage: Stage, faults: Sequence[Fault], tell: Callable[[str], None])
     At the end, everything is counted once more: a mail that came twice by then counts against the fault it came from.
     """
     rows: list[Row] = []
-    played: dict[str, list[Sent]] = {}
+    played: list[tuple[Row, list[Sent], str]] = []
     for fault in faults:
-        row, played[fault.name] = _play(stage, fault)
+        row, sent = _play(stage, fault)
+        played.append((row, sent, row.verdict))
+        _judge(row, stage, sent, row.verdict)
         rows.append(row)
         tell(f"{row.verdict:<11}  {row.fault}: {row.happened} ({row.seconds:.1f} s)")
     tell("waiting for what may still come")
     left, waiting = stage.wait_until_quiet(QUIET_SECONDS)
-    for row in rows:
-        if row.verdict != NOT_PLAYED:
-            _judge(row, stage, played[row.fault])
+    for row, sent, verdict in played:
+        _judge(row, stage, sent, verdict)
     if waiting:  # wake-ups for what has ended meanwhile, as after a token was replaced
         tell(f"{waiting} wake-ups wait in the ladder, for nothing")
     if left:
@@ -75,12 +76,11 @@ def _play(stage: Stage, fault: Fault) -> tuple[Row, list[Sent]]:
     sent = stage.sent[before:]
     stage.wait_for_mails(sent, PATIENCE_SECONDS)
     row = Row(fault.name, happened, Count(), round(time.monotonic() - started, 1), NOT_REACHED if problem else KEPT)
-    _judge(row, stage, sent)
     stage.calm()
     return row, sent
 
 
-def _judge(row: Row, stage: Stage, sent: Sequence[Sent]) -> None:
+def _judge(row: Row, stage: Stage, sent: Sequence[Sent], verdict: str) -> None:
+    """Count; ``verdict`` is the one if nothing broke."""
     row.count = stage.checker.count(sent)
-    if not row.count.kept:
-        row.verdict = BROKEN
+    row.verdict = verdict if row.count.kept else BROKEN

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from messaging.topology import Topology
+from simcourier.drill import rehearse
+from simcourier.drill.faults import Fault
 from simcourier.drill.orders import How
 from simcourier.drill.points import points_of
 from simcourier.drill.services import Services, embedded, private_nodes
-from simcourier.drill.stage import LEASE_SECONDS, Stage
+from simcourier.drill.stage import LEASE_SECONDS, NotInTime, Stage
 from simcourier.drill.storm import Weather, storm
 from tests.support.broker import delete_queues
+from tests.support.commands import environ, simcourier
 from tests.support.stage import new_stage
 
 # A mail's lease is five of a delivery's.
@@ -103,3 +111,55 @@ def test_a_storm_with_restarts_of_broker_and_database_loses_nothing_and_doubles_
 
     assert report.count.faults == []
     assert (report.count.links, report.count.lost, report.count.twice, report.left) == (500, 0, 0, 0)
+
+
+def test_a_broken_promise_and_a_fault_that_was_not_reached_are_told(
+    tmp_path: Path, ledger_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(stage: Stage) -> str:
+        sent = stage.publish()
+        stage.sent.append(replace(sent, event_id=str(uuid4())))  # as if it had been accepted
+        return "an event that nobody has"
+
+    def never(stage: Stage) -> str:
+        stage.publish()
+        raise NotInTime("The sky has not fallen.")
+
+    monkeypatch.setattr(rehearse, "PATIENCE_SECONDS", 15.0)
+    faults = [Fault("lost", "", lost), Fault("never", "", never), Fault("impossible", "", never, lambda _: "no sky")]
+    told: list[str] = []
+    with embedded() as services, new_stage(tmp_path / "stage", services, template=ledger_template) as stage:
+        rows = rehearse.rehearse(stage, faults, told.append)
+
+    assert [(row.fault, row.verdict) for row in rows] == [
+        ("lost", rehearse.BROKEN),
+        ("never", rehearse.NOT_REACHED),
+        ("impossible", rehearse.NOT_PLAYED),
+    ]
+    assert [row.count.lost for row in rows] == [1, 0, 0]
+    assert rows[1].happened == "The sky has not fallen."
+    assert told[0].startswith("BROKEN")
+
+
+def test_an_operator_rehearses_a_fault() -> None:
+    done = simcourier("drill", "--only", "bug", "--json", env=environ())
+
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert {row[name] for name in ("lost", "twice", "uncertain")} == {0}
+    assert (row["fault"], row["verdict"], row["links"], row["mails"]) == ("bug", "kept", 1, 1)
+    assert "embedded broker and ledger" in done.stderr
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "where", [[], pytest.param(["--private-nodes"], marks=[pytest.mark.rabbitmq, pytest.mark.postgresql])]
+)
+def test_an_operator_rehearses_everything(where: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "simcourier", "drill", *where],
+        env=environ(), capture_output=True, text=True, timeout=1800, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.endswith("The promise was kept.\n")

@@ -242,6 +242,21 @@ def test_deliveries_that_wait_for_their_turn_in_a_long_queue_are_not_woken_again
     assert {one.subject for one in overdue({Lane.SINGLE: 1})} == {one.id for one in waiting}
 
 
+def test_mails_that_wait_for_their_turn_in_a_long_queue_are_not_announced_again(
+    deliveries: Deliveries, notices: Notices
+) -> None:
+    from ledger.api import overdue
+    from ledger.models import Notification
+    from ledger.work import from_now
+
+    dead, *waiting = [delivered(deliveries) for _ in range(3)]
+    assert notices.claim_next(dead.id)
+    Notification.objects.update(wake_at=from_now(-1))
+
+    assert {one.subject for one in overdue({}, 2)} == {dead.id}, "its sender had the message, and is gone"
+    assert {one.subject for one in overdue({}, 1)} == {dead.id, *(one.id for one in waiting)}
+
+
 def test_an_operator_is_mailed_once_when_a_storage_backend_can_no_longer_be_used(
     deliveries: Deliveries, notices: Notices
 ) -> None:
