@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+
+from ledger.api import Kind
 
 # From what a tiny delivery takes to an upload of hours.
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
@@ -45,9 +49,16 @@ STORED_BYTES = Counter(
 LEASES_LOST = Counter(
     "simcourier_leases_lost", "Claims that were lost to another worker while work was in hand.", registry=REGISTRY
 )
+OUTCOMES = ("sent", "postponed", "refused", "uncertain", "given_up")
 MAILS = Counter(
     "simcourier_mails",
     "Tries of mails, by outcome (sent, postponed, refused, uncertain, given_up) and kind.",
     ["outcome", "kind"],
     registry=REGISTRY,
 )
+
+# A counter that appears with its first count has not grown: rules would miss the first failure after a start.
+for _verdict in ("Deliver", "Wait", "Fail", "GiveBack", "Abandon"):
+    HANDLED.labels(_verdict)
+for _outcome, _kind in product(OUTCOMES, Kind):
+    MAILS.labels(_outcome, str(_kind))

@@ -67,7 +67,7 @@ class ResultsWorker:
                     deliver(self._workshop, hold)
                     verdict = None
             except LedgerUnavailable:  # nothing can be written now; the message comes back meanwhile
-                self._keeper.return_later(claim)
+                self._return_later(claim, hold.account)
                 raise
             except Exception as error:  # the one broad handler: whatever happens, the delivery gets a verdict
                 verdict = decide(
@@ -81,10 +81,14 @@ class ResultsWorker:
             verdict = Abandon()
             result = self._write(claim, verdict)
         except LedgerUnavailable:
-            self._keeper.return_later(claim)
+            self._return_later(claim, hold.account)
             raise
         self._tell(claim, verdict, hold.account)
         return result
+
+    def _return_later(self, claim: Claim, account: Account) -> None:
+        self._keeper.return_later(claim)
+        self._tell(claim, HandBack(), account)
 
     def _tell(self, claim: Claim, verdict: Verdict | None, account: Account) -> None:
         """The one line of a try, with all that is known of it."""

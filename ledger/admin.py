@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ledger.addresses import revoke
 from ledger.checks import check_definition
-from ledger.dead_letters import deaths, discard
+from ledger.dead_letters import DISCARDED, OPEN, REPLAYED, deaths, discard
 from ledger.definitions import definition, try_at_once
 from ledger.forms import StorageBackendForm
 from ledger.models import DeadLetter, Delivery, Notification, Placement, StorageBackend
@@ -258,12 +258,32 @@ class NotificationAdmin(ReadOnlyAdmin):
     ]  # fmt: skip
 
 
+class LetterState(admin.SimpleListFilter):
+    """Open ones, or how they were closed."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Open first: these wait for somebody."""
+        del request, model_admin
+        return [(name, name) for name in ("open", REPLAYED, DISCARDED)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+        """The rows of the chosen state."""
+        del request
+        chosen = self.value()
+        if chosen is None:
+            return queryset
+        return queryset.filter(OPEN) if chosen == "open" else queryset.filter(closed_as=chosen)
+
+
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
     """Messages that were set aside."""
 
     list_display = ["id", "queue", "reason", "times", "first_at", "last_at", "state"]
-    list_filter = ["queue", "closed_as"]
+    list_filter = [LetterState, "queue"]
     search_fields = ["reason", "queue", "publisher", "digest"]
     actions = ["replay_selected", "discard_selected"]
     fields = [

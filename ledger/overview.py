@@ -207,7 +207,7 @@ def _rest(engine: Engine | None, depths: dict[str, str]) -> Iterator[Queue]:
     broker = depths.get(engine.topology.notifications, "") if engine else ""
     yield Queue("Mails", cells[0], *_age(oldest), busy=cells[1], broker=broker)
     letters = counts.open_dead_letters()
-    address = reverse("admin:simcourier_deadletter_changelist") + "?closed_as__exact="
+    address = reverse("admin:simcourier_deadletter_changelist") + "?state=open"
     broker = depths.get(engine.topology.dead, "") if engine else ""
     yield Queue("Dead letters", Cell(letters.count, address), *_age(letters), broker=broker)
 

@@ -13,6 +13,7 @@ from selenium.webdriver.common.by import By
 
 from tests.standins.dropbox.client import DropboxStandin
 from tests.standins.seafile.client import SeafileStandin
+from tests.support.accessibility import serious_barriers
 from tests.support.browser import browser, field, press, text
 from tests.support.events import event
 from tests.support.installation import KEY, Installation
@@ -170,7 +171,7 @@ def test_no_page_needs_what_the_content_security_policy_forbids(admin: Admin, on
     said_by.get_log("browser")
     site = admin.page.current_url.partition("/admin/")[0]
     pages = ("", "delivery/", f"delivery/{sent.id}/change/", "deadletter/", "storagebackend/", "storagebackend/add/")
-    for path in (*(f"simcourier/{page}" for page in pages), "", "auth/user/", "auth/user/add/"):
+    for path in (*(f"simcourier/{page}" for page in pages), "", "auth/user/", "auth/user/add/", "../"):
         admin.page.get(f"{site}/admin/{path}")
 
     said = [line for line in said_by.get_log("browser") if "Content Security Policy" in line["message"]]
@@ -185,7 +186,7 @@ def test_the_overview_keeps_itself_fresh_and_fits_a_phone(admin: Admin, one: Ins
 
     Delivery.objects.all().delete()
     page = admin.page
-    site = page.current_url.partition("/admin/")[0]
+    site = f"http://127.0.0.1:{one.environ['SIMCOURIER_WEB_PORT']}"
     admin.add("local", token=f"127.0.0.1:{one.cloud_port}", config={"key": KEY})
     deliveries = Deliveries("host:1", lease=300, overdue=600)
     first, second = event(backend="local", title="M/M/1 with rho = 0.8"), event(backend="local", title="Broken run")
@@ -219,9 +220,42 @@ def test_the_overview_keeps_itself_fresh_and_fits_a_phone(admin: Admin, one: Ins
     )
     page.get(f"{site}/")
     assert page.execute_script(wide) <= 0
+    assert serious_barriers(page) == []
     admin.keep_screenshot("overview-phone")
     page.get(f"{site}/admin/simcourier/delivery/")
     admin.keep_screenshot("deliveries-phone")
     phone.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     page.get(f"{site}/admin/simcourier/delivery/")
     admin.keep_screenshot("deliveries")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_no_page_for_operators_has_a_serious_barrier(admin: Admin, one: Installation, colours: str) -> None:
+    from ledger.api import Deliveries, file_dead_letter
+    from ledger.models import DeadLetter, Notification, StorageBackend
+
+    admin.add("local", token=f"127.0.0.1:{one.cloud_port}", config={"key": KEY})
+    failed = event(backend="local", title="Broken run")
+    deliveries = Deliveries("host:1", lease=300, overdue=600)
+    held: Any = deliveries.claim(failed, failed.to_bytes(), None)
+    deliveries.fail(held, "The results folder is gone.")
+    file_dead_letter(b"{}", headers={}, queue="q", reason="It is no event.", publisher=None)
+    driver: Any = admin.page
+    media = {"features": [{"name": "prefers-color-scheme", "value": colours}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    rows = {
+        "delivery": failed.id,
+        "notification": Notification.objects.values_list("pk", flat=True)[0],
+        "deadletter": DeadLetter.objects.values_list("pk", flat=True)[0],
+        "storagebackend": StorageBackend.objects.values_list("pk", flat=True)[0],
+    }
+    paths = [f"admin/simcourier/{name}/" for name in rows]
+    paths += [f"admin/simcourier/{name}/{key}/change/" for name, key in rows.items()]
+    found = {}
+    for path in ("", "admin/", "admin/password_change/", *paths):
+        admin.page.get(f"http://127.0.0.1:{one.environ['SIMCOURIER_WEB_PORT']}/{path}")
+        found[path] = serious_barriers(admin.page)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+    assert {path: barriers for path, barriers in found.items() if barriers} == {}

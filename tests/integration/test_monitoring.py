@@ -151,6 +151,22 @@ def test_a_try_that_must_wait_says_why_and_how_long(listening: Listener, tmp_pat
     assert "bytes" not in line
 
 
+def test_a_try_that_the_ledger_ended_is_told_as_well(
+    listening: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ledger.api import Deliveries, LedgerUnavailable
+
+    def away(*_: object, **__: object) -> None:
+        raise LedgerUnavailable("It is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Deliveries, "finish", away)
+        line = handled(listening, tmp_path)
+
+    assert (line["verdict"], line["stored_backend"]) == ("GiveBack", "memory")
+    assert 'simcourier_mails_total{kind="failed",outcome="refused"} 0.0' in get(listening, "/metrics")[1]
+
+
 def test_the_metrics_tell_the_queues_the_disk_and_the_spool(
     listening: Listener, broker: Broker, tmp_path: Path
 ) -> None:

@@ -212,6 +212,22 @@ def test_lists_and_forms_have_the_same_bar_and_the_page_of_a_delivery_says_where
         assert client.get(address.replace("&amp;", "&")).status_code == 200, address
 
 
+def test_dead_letters_are_listed_by_what_became_of_them(client: Client) -> None:
+    from ledger.api import file_dead_letter
+    from ledger.dead_letters import discard
+    from ledger.models import DeadLetter
+
+    for reason in ("It is no event.", "It is no JSON."):
+        file_dead_letter(reason.encode(), headers={}, queue="q", reason=reason, publisher=None)
+    discard(DeadLetter.objects.get(reason="It is no JSON.").pk)
+
+    def listed(state: str) -> list[str]:
+        return re.findall(r'field-reason">([^<]+)', shown(client, f"/admin/simcourier/deadletter/?state={state}"))
+
+    assert (listed("open"), listed("discarded"), listed("replayed")) == (["It is no event."], ["It is no JSON."], [])
+    assert "/admin/simcourier/deadletter/?state=open" in shown(client)
+
+
 def test_it_is_for_staff_who_may_see_deliveries(client: Client) -> None:
     from django.contrib.auth.models import User
 

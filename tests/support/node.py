@@ -9,6 +9,8 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,6 +35,27 @@ def script(name: str) -> list[str]:
     Raises:
         NoNode: there is no Node.js, an old one, or npm cannot get the packages.
     """
+    with _installed() as node:
+        # A module finds packages beside itself only.
+        copy, part = INSTALLED / name, INSTALLED / f"{name}.part"
+        shutil.copyfile(SOURCES / name, part)
+        part.replace(copy)
+    return [node, str(copy)]
+
+
+def package_file(path: str) -> str:
+    """The text of a file of a package, by its path in ``node_modules``; the packages are installed if they are not yet.
+
+    Raises:
+        NoNode: as `script`.
+    """
+    with _installed():
+        return (INSTALLED / "node_modules" / path).read_text("utf-8")
+
+
+@contextmanager
+def _installed() -> Iterator[str]:
+    """The path of Node.js; for the time of the block nobody else installs."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise NoNode("Node.js and npm are not installed (apt-get install nodejs npm).")
@@ -41,11 +64,7 @@ def script(name: str) -> list[str]:
     with (INSTALLED / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _install(npm)
-        # A module finds packages beside itself only.
-        copy, part = INSTALLED / name, INSTALLED / f"{name}.part"
-        shutil.copyfile(SOURCES / name, part)
-        part.replace(copy)
-    return [node, str(copy)]
+        yield node
 
 
 def _check_version(node: str) -> None:
