@@ -146,7 +146,8 @@ class Vectors:
             return
         for slot, begins, symbols in Batch(slots[chosen], times[chosen], values[chosen]).each():
             time, symbol = self._last_symbols.get(slot, (float(begins[0]), math.nan))
-            held = np.diff(begins, prepend=time)
+            with np.errstate(invalid="ignore"):  # inf - inf
+                held = np.diff(begins, prepend=time)
             _add_times(self._symbols[slot], np.append(symbol, symbols[:-1]), held)
             self._last_symbols[slot] = float(begins[-1]), float(symbols[-1])
 
