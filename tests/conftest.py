@@ -72,6 +72,15 @@ def _nothing_may_be_skipped() -> bool:
     return os.environ.get("CI", "").lower() == "true"
 
 
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """A command that a test runs within this process makes files for their owner only from then on."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def rabbit_node() -> Iterator[RabbitNode]:
     """A private RabbitMQ node; a test that kills it starts it again."""

@@ -1,8 +1,8 @@
 """Deflate in blocks that know nothing of one another, so that each can be made on a thread of its own.
 
 Blocks of one member, joined, are one raw deflate stream (RFC 1951): all but the last end with a sync flush, that is on
-a byte's border. Both libraries release the GIL. `fast` is ISA-L, `small` zlib-ng; docs/adr/0011-packing.md has the
-measured reasons for these levels.
+a byte's border. Both libraries release the GIL. `fast` is ISA-L (zlib-ng for a few kilobytes), `small` zlib-ng;
+docs/adr/0011-packing.md has the measured reasons for these levels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ Compression = Literal["fast", "small"]
 COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 
 BLOCK = 1024 * 1024
-FAST_LEVEL = 1
+# Level 1 is a twentieth faster, but about once in 20,000 blocks makes other bytes of the same ones, depending on where
+# things lie in memory (isal 1.9.1 with AVX-512). Level 2 was seen to do so with tiny blocks alone.
+FAST_LEVEL = 2
+FAST_LEAST = 64 * 1024  # bytes; less is left to zlib-ng
 # Of the blocks of a member, in turn: level 7 alone is twice as slow as 5, and 5 alone larger than `zip -6`.
 SMALL_LEVELS = (7, 5, 5, 5)
 RAW = -15  # a window of 32 KiB, without zlib's header
@@ -34,13 +37,11 @@ def deflate(data: Bytes, compression: Compression, number: int, *, last: bool) -
         number: of the block within its member, from 0.
         last: whether the stream ends with it.
     """
-    if compression == "fast" and last and not number:
-        packed = [isal_zlib.compress(data, FAST_LEVEL, RAW)]
-    elif compression == "fast":
+    if compression == "fast" and len(data) >= FAST_LEAST:
         fast = isal_zlib.compressobj(FAST_LEVEL, isal_zlib.DEFLATED, RAW)
         packed = [fast.compress(data), fast.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_SYNC_FLUSH)]
     else:
-        level = SMALL_LEVELS[number % len(SMALL_LEVELS)]
+        level = SMALL_LEVELS[number % len(SMALL_LEVELS)] if compression == "small" else SMALL_LEVELS[-1]
         small = zlib_ng.compressobj(level, zlib_ng.DEFLATED, RAW)
         packed = [small.compress(data), small.flush(zlib_ng.Z_FINISH if last else zlib_ng.Z_SYNC_FLUSH)]
     return packed if sum(map(len, packed)) <= most_bytes(len(data)) else _as_it_is(data, last=last)
@@ -53,7 +54,7 @@ def most_bytes(size: int) -> int:
 
 def worth_deflating(samples: Bytes) -> bool:
     """False for what is compressed or encrypted already."""
-    return len(isal_zlib.compress(samples, FAST_LEVEL, RAW)) < WORTH_IT * len(samples)
+    return sum(map(len, deflate(samples, "fast", 0, last=True))) < WORTH_IT * len(samples)
 
 
 def crc32(data: Bytes, value: int = 0) -> int:
