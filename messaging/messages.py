@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from codecs import BOM_UTF8
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -28,6 +29,8 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+
+from messaging.visible import visible
 
 CONTENT_TYPE = "application/cloudevents+json"
 LOG_TAIL_CHARACTERS = 4000
@@ -62,10 +65,14 @@ def _at_most(count: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_ONE_LINE)]
-OneLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_ONE_LINE)]
-Recipient = Annotated[str, StringConstraints(max_length=254, pattern=_RECIPIENT)]
-Scalar = Annotated[str | int | float | bool | None, BeforeValidator(_scalar)]
+# Dropped, not refused: an event that was accepted before, and waits in a spool, a queue or the ledger, stays readable.
+_Visible = BeforeValidator(lambda value: visible(value) if isinstance(value, str) else value)
+Identifier = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_ONE_LINE), _Visible
+]
+OneLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_ONE_LINE), _Visible]
+Recipient = Annotated[str, StringConstraints(max_length=254, pattern=_RECIPIENT), _Visible]
+Scalar = Annotated[str | int | float | bool | None, BeforeValidator(_scalar), _Visible]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
@@ -120,7 +127,7 @@ class Completed(_Part):
     started: AwareDatetime | None = None
     finished: AwareDatetime | None = None
     host: OneLine = ""
-    log_tail: Annotated[str, StringConstraints(max_length=LOG_TAIL_CHARACTERS)] = ""
+    log_tail: Annotated[str, StringConstraints(max_length=LOG_TAIL_CHARACTERS), _Visible] = ""
     results: Results
     backend: Identifier
     fallback_backends: Annotated[tuple[Identifier, ...], FailFast()] = Field(default=(), max_length=10)
@@ -249,10 +256,11 @@ def parse(body: bytes) -> Message:
     """Read a message.
 
     Raises:
-        InvalidMessage: no JSON, no CloudEvent, a type or version not known here, or a field that is wrong.
+        InvalidMessage: no UTF-8, no JSON, no CloudEvent, a type or version not known here, or a field that is wrong.
     """
+    text = _text(body)
     try:
-        document = json.loads(body)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"The body is no JSON: {error}.") from error
     if not isinstance(document, dict) or "specversion" not in document:
@@ -266,6 +274,21 @@ def parse(body: bytes) -> Message:
         return kind.model_validate_json(body)
     except ValidationError as error:
         raise InvalidMessage(describe(error)) from error
+
+
+def _text(body: bytes) -> str:
+    """The body as text; from bytes, `json.loads` would guess between UTF-8, UTF-16 and UTF-32 (RFC 8259, 8.1)."""
+    what = ""
+    if b"\0" in body:
+        what = "holds NUL bytes, as UTF-16 and UTF-32 have"
+    elif body.startswith(BOM_UTF8):
+        what = "begins with a byte order mark"
+    if not what:
+        try:
+            return body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            what = f"is no UTF-8 (byte {error.start} is wrong)"
+    raise InvalidMessage(f"The body is no JSON in UTF-8: it {what}. Encode it anew.")
 
 
 def parse_event(body: bytes) -> SimulationCompleted:
@@ -286,7 +309,7 @@ def is_recipient(text: str) -> bool:
         TypeAdapter(Recipient).validate_python(text)
     except ValidationError:
         return False
-    return True
+    return text == visible(text)
 
 
 def describe(error: ValidationError) -> str:
@@ -314,7 +337,7 @@ def digest(body: bytes) -> str:
     Two bodies with one event id are the same event exactly if their digests agree. The envelope's ``time`` does not
     count: a command that publishes the same event again cannot know when it did so first.
     """
-    document = json.loads(body)
+    document = json.loads(_text(body))
     document.pop("time", None)
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

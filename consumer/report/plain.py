@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
+from messaging.visible import UNSEEN
+
 LONGEST = 300  # characters of any one text on a page: names of 10 kB exist, and the JSON file has them whole
 
 _BLANKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
-# Control characters, bidirectional overrides and isolates (they reorder what stands around them), halves of surrogate
-# pairs (file names that are no UTF-8) and non-characters (XML has no way to write them).
-_UNFIT = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
-)
+# Control characters, halves of surrogate pairs (file names that are no UTF-8), non-characters (XML has no way to write
+# them), and what nobody sees: here it is shown that something was there, since files differ by it.
+_UNFIT = re.compile(f"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]|{UNSEEN.pattern}")
 _HALVES = re.compile("[\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
 

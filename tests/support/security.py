@@ -147,6 +147,13 @@ ATTEMPTS = (
             lambda: _told(lambda: parse("zip://x::file:///etc"), WrongLocation)),
     Attempt("a line break in a title (header of a mail)", "data.title: one line without control characters is expected",
             lambda: _refused(title="x\r\nBcc: all@example.org")),
+    Attempt("characters in a title or label that turn the direction of text (`report<U+202E>gpj.exe`), or that nobody "
+            "sees", "are dropped as the message is read: reportgpj.exe",
+            ("tests/unit/test_messages.py", "test_what_nobody_sees_in_a_text_of_others_does_not_arrive")),
+    Attempt("the same in the names and texts of results", "a replacement character is shown where they were",
+            ("tests/unit/test_report_page.py", "test_what_nobody_sees_in_results_is_shown_as_something")),
+    Attempt("a message in UTF-16", "The body is no JSON in UTF-8: it holds NUL bytes",
+            lambda: _told(lambda: parse_event(event().to_bytes().decode().encode("utf-16")), InvalidMessage)),
     Attempt("a second address, or a header, in a recipient", "a mail address such as anna@example.org is expected",
             lambda: _refused(recipients=["a@b.example\nBcc: c@d.example"])),
     Attempt("HTML in a title or a file's name, in a mail", "it stays text",

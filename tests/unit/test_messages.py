@@ -25,6 +25,7 @@ from messaging.messages import (
     SimulationCompleted,
     describe,
     digest,
+    is_recipient,
     parse,
     parse_event,
     schemas,
@@ -132,7 +133,7 @@ def test_a_type_of_a_million_characters_does_not_fill_the_reason() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"\xff\xfe", b"{", b"[" * 100_000, b'{"specversion": "1.0"', "λ".encode("latin-1", "replace") + b"\xe9"],
+    [b"", b"{", b"[" * 100_000, b'{"specversion": "1.0"', b"?"],
     ids=repr,
 )
 def test_bytes_that_are_no_json_are_refused(body: bytes) -> None:
@@ -177,6 +178,41 @@ def test_a_line_break_or_control_character_in_a_title_or_identifier_is_refused(f
     text = refusal(event(**{field: f"mm1{line_break}Bcc: all@example.org"}))
 
     assert text == f"data.{field}: one line without control characters is expected."
+
+
+UNSEEN = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\u200b\u2060\u00ad\ufeff\U000e0041"
+
+
+@pytest.mark.parametrize("character", UNSEEN, ids=ascii)
+def test_what_nobody_sees_in_a_text_of_others_does_not_arrive(character: str) -> None:
+    """A title "report<U+202E>gpj.exe" would be read "reportexe.jpg" in a mail, on a page and in a list."""
+
+    def hiding(text: str) -> str:
+        return f"{character}{text[:2]}{character}{text[2:]}{character}"
+
+    plain: dict[str, Any] = {
+        "simulation_id": "mm1-0001", "title": "report gpj.exe", "simulator": "OMNeT++", "host": "node7",
+        "backend": "local", "fallback_backends": ["dropbox"], "log_tail": "line 1\nline 2",
+        "recipients": ["anna@example.org"], "configuration": {"rho": "large"}, "labels": {"group": "A 7"},
+        "campaign": {"id": "study", "parameters": {"buffer": "one"}},
+    }  # fmt: skip
+
+    def hidden_in(value: Any) -> Any:
+        if isinstance(value, dict):
+            keys_are_texts = value is not plain and "id" not in value
+            return {hiding(key) if keys_are_texts and key != "parameters" else key: hidden_in(one)
+                    for key, one in value.items()}  # fmt: skip
+        return [hidden_in(one) for one in value] if isinstance(value, list) else hiding(value)
+
+    assert parse_event(event(**hidden_in(plain))).data == parse_event(event(**plain)).data
+    assert not is_recipient(hiding("anna@example.org"))
+
+
+@pytest.mark.parametrize(
+    "title", ["م\u200cخ", "क्\u200dष", "👩\u200d🔬 7", "Größe 3 µm, λ = 0.1", "12\u202f345 runs"], ids=ascii
+)
+def test_what_a_script_needs_to_be_read_stays(title: str) -> None:
+    assert parse_event(event(title=title)).data.title == title
 
 
 def test_white_space_around_an_identifier_is_dropped() -> None:
@@ -224,6 +260,26 @@ def test_plain_values_keep_their_type_on_the_way() -> None:
     assert {name: (type(value), value) for name, value in configuration.items()} == {
         name: (type(value), value) for name, value in values.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-16", "it holds NUL bytes, as UTF-16 and UTF-32 have"),
+        ("utf-32", "it holds NUL bytes, as UTF-16 and UTF-32 have"),
+        ("utf-16-le", "it holds NUL bytes, as UTF-16 and UTF-32 have"),
+        ("utf-32-be", "it holds NUL bytes, as UTF-16 and UTF-32 have"),
+        ("latin-1", "it is no UTF-8 (byte "),
+        ("utf-8-sig", "it begins with a byte order mark"),
+    ],
+)
+def test_a_message_in_another_encoding_than_utf_8_is_refused_and_told_so(encoding: str, said: str) -> None:
+    document = json.loads(event(title="Größe")) | {"title": "Größe"}
+
+    text = refusal(json.dumps(document, ensure_ascii=False).encode(encoding))
+
+    assert text.startswith(f"The body is no JSON in UTF-8: {said}")
+    assert text.endswith(". Encode it anew.")
 
 
 def test_a_message_of_another_kind_is_no_event() -> None:

@@ -326,3 +326,17 @@ def test_the_same_summary_gives_the_same_bytes(name: str, tmp_path: Path) -> Non
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     found = [path.relative_to(tmp_path / "a").as_posix() for path in (tmp_path / "a").rglob("*") if path.is_file()]
     assert sorted(found) == first
+
+
+@pytest.mark.parametrize("unseen", ["\u202e", "\u2066", "\u200f", "\u200b", "\u2060", "\ufeff"], ids=ascii)
+def test_what_nobody_sees_in_results_is_shown_as_something(unseen: str, tmp_path: Path) -> None:
+    """Names in results may differ by it, so that it is not dropped; but nobody is to be misled by it."""
+    name = f"queue{unseen}gpj.exe"
+    texts = cycle([name])
+    changed = summaries.altered(summaries.queueing(), text=lambda text: next(texts) + text)
+    assert isinstance(changed, Summary)
+
+    words = page_of(changed, tmp_path).words
+
+    assert "queue\ufffdgpj.exe" in words
+    assert unseen not in words
