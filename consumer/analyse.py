@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from consumer.formats.contract import HEAD
 from consumer.formats.registry import recognise, troubles
+from consumer.formats.unread import why_not
 from consumer.packing.sources import opened
 from consumer.snapshot import Snapshot, SourceFile
 from consumer.statistics.collector import Collector
@@ -108,9 +109,15 @@ def _load_report() -> None:
 
 def _read(file: SourceFile, collector: Collector) -> None:
     with opened(file) as stream:
-        form = recognise(stream.read(HEAD))
-        collector.begin_file(file.name, file.size, form.name if form else "")
+        head = stream.read(HEAD)
+        form = recognise(head)
         if form:
+            collector.begin_file(file.name, file.size, form.name)
             stream.seek(0)
             form.read(stream, collector)
+        else:
+            unread = why_not(file.name, head, recognise)
+            collector.begin_file(file.name, file.size, "", unread.reason)
+            if unread.warning:
+                collector.warning(unread.warning, unread.line)
         collector.end_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from consumer.formats.contract import BYTE_ORDER
 from consumer.formats.sqlite_file import MAGIC as SQLITE
 from consumer.formats.xml_elements import root_of
 
@@ -44,4 +45,4 @@ def carried(head: bytes) -> str:
         return "ns-3 ASCII trace"
     if _EVENT_LOG.match(start):
         return "OMNeT++ event log"
-    return _ROOTS.get(root_of(head)[0], "") if start.startswith((b"<", b"\xef\xbb\xbf")) else ""
+    return _ROOTS.get(root_of(head)[0], "") if start.startswith((b"<", BYTE_ORDER)) else ""

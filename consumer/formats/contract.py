@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+BYTE_ORDER = b"\xef\xbb\xbf"  # which editors put before UTF-8: it says nothing
 HEAD = 65_536  # bytes that `Format.recognises` is shown, fewer where the file is smaller
 
 Floats = NDArray[np.float64]

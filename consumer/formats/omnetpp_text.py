@@ -13,7 +13,7 @@ from typing import BinaryIO, ClassVar
 
 import numpy as np
 
-from consumer.formats.contract import Floats, Numbers, Run, Sink, Statistic
+from consumer.formats.contract import BYTE_ORDER, Floats, Numbers, Run, Sink, Statistic
 from consumer.formats.datalines import LARGEST_ID, Block, blocks
 from consumer.formats.omnetpp_tokens import first_time, number, words
 
@@ -34,7 +34,7 @@ class OmnetppText:
 
     def recognises(self, head: bytes) -> bool:
         """By the first line that is neither blank nor a comment."""
-        for line in head.decode("utf-8", "replace").splitlines()[:_FIRST_LINES]:
+        for line in head.decode("utf-8-sig", "replace").splitlines()[:_FIRST_LINES]:
             try:
                 found = words(line)
             except ValueError:
@@ -61,14 +61,14 @@ class OmnetppIndex:
 
     def recognises(self, head: bytes) -> bool:
         """``file SIZE MTIME``, or as many blanks while the run has not ended, before the version."""
-        first, _, rest = head.partition(b"\n")
+        first, _, rest = head.removeprefix(BYTE_ORDER).partition(b"\n")
         if first.strip():
             return bool(re.fullmatch(rb"file \d+ \d+\s*", first))
         return len(first.rstrip(b"\r")) == _INDEX_HEADER and rest.startswith(b"version ")
 
     def read(self, stream: BinaryIO, sink: Sink) -> None:
         """Tell whether the run ended; the vectors are read from their own file, which alone is complete."""
-        if not stream.readline(2 * _INDEX_HEADER).strip():
+        if not stream.readline(2 * _INDEX_HEADER).removeprefix(BYTE_ORDER).strip():
             sink.incomplete("The index was never closed: the simulation did not end as it should.")
 
 
@@ -195,7 +195,9 @@ class _Reader:
 
     def _other(self, line: bytes, place: int, *, cut_off: bool) -> None:
         try:
-            found = words(line.decode("utf-8").strip("\r"))
+            if place == 1 and line.startswith(BYTE_ORDER + b"#"):
+                return
+            found = words(line.decode("utf-8-sig" if place == 1 else "utf-8").strip("\r"))
             if found and found[0].isdigit():
                 self._odd_sample(found, place)
             elif found:

@@ -20,6 +20,8 @@ from typing import BinaryIO, NamedTuple, TypeVar
 from consumer import no_follow
 
 MAGIC = b"SQLite format 3\x00"
+_HEADER = 100  # bytes
+_PAGE_SIZES = frozenset({1, *(2**power for power in range(9, 16))})  # 1 stands for 65,536
 LONGEST_TEXT = 16 * 1024 * 1024  # bytes of one value
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _SMALLEST_ROW = 7  # bytes, with its place in the page's index
@@ -35,6 +37,11 @@ _LONGEST_REASON = 100  # characters
 
 T = TypeVar("T")
 Value = str | int | float | None
+
+
+def header_is_sound(head: bytes) -> bool:
+    """Whether what begins like a database may be one; source: "Database File Format" of SQLite's documentation."""
+    return len(head) >= _HEADER and int.from_bytes(head[16:18]) in _PAGE_SIZES and head[21:24] == b"\x40\x20\x20"
 
 
 class Unreadable(Exception):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import BinaryIO, NamedTuple, Protocol
 from xml.parsers import expat
 
-from consumer.formats.contract import Sink
+from consumer.formats.contract import BYTE_ORDER, Sink
 
 PIECE = 65_536  # bytes that are parsed at once
 LONGEST_TAG = 4 * 1024 * 1024  # bytes
@@ -29,7 +29,6 @@ MOST_NAMES = 10_000  # of elements and attributes
 _TELL_EVERY = 4 * 1024 * 1024  # bytes
 _ROOT = re.compile(rb"\s*<([^\s/>!?<\"'=]{1,100})(?=[\s/>])")
 _BEFORE_ROOT = re.compile(rb"\s*<(?:!--.*?--|\?.*?\?|!DOCTYPE[^<>\[]*)>", re.DOTALL)
-_BYTE_ORDER = b"\xef\xbb\xbf"
 _WIDE_BYTE_ORDERS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -50,7 +49,7 @@ def root_of(head: bytes) -> tuple[str, str]:
     """Name of the root element and the comments before it, each empty where ``head`` does not show it."""
     if head.startswith(_WIDE_BYTE_ORDERS):
         head = head.decode("utf-16", "replace").encode()
-    place = len(_BYTE_ORDER) if head.startswith(_BYTE_ORDER) else 0
+    place = len(BYTE_ORDER) if head.startswith(BYTE_ORDER) else 0
     begin = place
     while before := _BEFORE_ROOT.match(head, place):
         place = before.end()

@@ -262,7 +262,8 @@ def _seconds(value: float) -> str:
 
 
 def _file(file: FileRead) -> dict[str, str]:
-    state = "ends in the middle" if file.incomplete else ("read" if file.format else "packed, not read")
+    unread = f"not read: {file.reason}" if file.reason else "not read"
+    state = "ends in the middle" if file.incomplete else ("read" if file.format else unread)
     kind = "bad" if file.incomplete else ("" if file.format else "quiet")
     return {"name": file.name, "size": file_size(file.size), "format": file.format, "state": state, "kind": kind}
 

@@ -91,9 +91,9 @@ class Collector:
 
     # One file after the other
 
-    def begin_file(self, name: str, size: int, form: str) -> None:
-        """What comes now stands in this file; ``form`` is its format's name, empty when none reads it."""
-        self._file = FileRead(name, size, form)
+    def begin_file(self, name: str, size: int, form: str, reason: str = "") -> None:
+        """What comes now stands in this file; ``form`` is its format's name, empty when none reads it for a reason."""
+        self._file = FileRead(name, size, form, reason=reason)
         self._run = -1
         self._said = {}
 

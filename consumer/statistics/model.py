@@ -35,14 +35,16 @@ class FileRead:
     Args:
         name: within the results, with ``/``.
         size: bytes.
-        format: name of the format that read it; empty: carried, not read.
+        format: name of the format that read it; empty: not read.
         incomplete: it ended in the middle of something, as a killed simulation leaves it.
+        reason: why no format read it, in some words; empty: one did.
     """
 
     name: str
     size: int
     format: str
     incomplete: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,12 +243,12 @@ def test_provenance_says_how_the_end_and_the_warm_up_are_known(run: Run, words: 
 
 
 def test_what_was_skipped_stands_with_file_line_and_reason(tmp_path: Path) -> None:
-    files = (FileRead("a.vec", 4096, "OMNeT++ text", incomplete=True), FileRead("run.log", 7, ""))
+    files = (FileRead("a.vec", 4096, "OMNeT++ text", incomplete=True), FileRead("run.log", 7, "", reason="empty"))
     warned = (Warned("a.vec", 31, "The last line was cut off."),)
     page = page_of(replace(summaries.EMPTY, files=files, warnings=warned, warnings_found=1), tmp_path)
 
     assert [each.words for each in table(page, "warnings").all("td")] == ["31", "The last line was cut off."]
-    assert "run.log 7 bytes packed, not read" in table(page, "files").words
+    assert "run.log 7 bytes not read: empty" in table(page, "files").words
     assert "a.vec 4.0 KiB OMNeT++ text ends in the middle" in table(page, "files").words
 
 
