@@ -159,7 +159,7 @@ def _found(summary: Summary) -> Iterator[_Found]:
     for vector in summary.vectors:
         timed = vector.time_weighted_mean
         mean, how = (vector.mean, "mean") if timed is None else (timed, "mean over time")
-        if vector.count > 0 and not vector.shares:
+        if vector.count > 0 and not vector.enumeration:
             where = _where(vector.module, how)
             yield _Found(vector.run, vector.name, where, mean, vector.unit, weight(vector.name) + 1.5)
 

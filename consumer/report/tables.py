@@ -151,7 +151,7 @@ def statistics(summary: Summary, of_run: OfRun) -> Table:
 
 def vectors(summary: Summary, of_run: OfRun) -> Table:
     """Samples over time."""
-    rows = most_telling([row for row in summary.vectors if not row.shares], lambda row: row.count == 0)
+    rows = most_telling([row for row in summary.vectors if not row.enumeration], lambda row: row.count == 0)
     columns: list[Column[VectorRow]] = [
         *_run(of_run, lambda row: row.run),
         Column("Samples", number=lambda row: row.count),
@@ -181,13 +181,15 @@ def vectors(summary: Summary, of_run: OfRun) -> Table:
 
 def enumerations(summary: Summary, of_run: OfRun) -> Table:
     """Shares of time by symbol."""
-    rows = [row for row in summary.vectors if row.shares]
+    rows = [row for row in summary.vectors if row.enumeration]
     columns: list[Column[VectorRow]] = [
         *_run(of_run, lambda row: row.run),
         Column("Samples", number=lambda row: row.count),
         Column("Share of the time", text=_shares),
     ]
-    return _table("How long each state lasted", "", columns, rows, len(rows), "vectors.csv")
+    empty = any(not row.shares for row in rows)
+    note = "A state has no share where no time passed between the first sample and the end of the run." if empty else ""
+    return _table("How long each state lasted", note, columns, rows, len(rows), "vectors.csv")
 
 
 def replications(summary: Summary) -> Table:

@@ -106,7 +106,7 @@ def most_telling(rows: Sequence[Line], empty: Callable[[Line], bool] = lambda _:
 
 def vectors_to_draw(rows: Sequence[VectorRow], most: int) -> list[VectorRow]:
     """The vectors whose course over time says most; never constant or enumerated ones."""
-    able = [row for row in rows if row.trace is not None and not row.shares and row.count > 1 and _varies(row)]
+    able = [row for row in rows if row.trace is not None and not row.enumeration and row.count > 1 and _varies(row)]
     able = [row for row in able if weight(row.name) > 0]
     able.sort(key=lambda row: (-_vector_weight(row), row.name, row.module, row.run))
     return _in_order(spread(able, lambda row: stem(row.name), most, of_each=4))

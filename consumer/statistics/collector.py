@@ -138,7 +138,7 @@ class Collector:
 
     def vector(self, module: str, name: str, attributes: Mapping[str, str], *, timed: bool = True) -> int:
         self._declared.append((self._run, module, name, attributes, timed))
-        symbols = timed and bool(attributes.get("enum") or attributes.get("type") == "enum")
+        symbols = timed and _is_enumeration(attributes)
         return self._vectors.declare(timed=timed, symbols=symbols, end=self._runs[self._run].end)
 
     def samples(self, vectors: Numbers, times: Floats, values: Floats) -> None:
@@ -176,7 +176,7 @@ class Collector:
         for place, row in enumerate(self.vector_rows()):
             if row.timed and self._vectors.moments(place).backwards:
                 self._note(f"Time runs backwards in {row.module} {row.name}: what is weighted by time is wrong.", None)
-            if row.timed and not row.shares:
+            if row.timed and not row.enumeration:
                 self._alike.add(row.run, row.module, row.name, "vector mean", row.mean, row.unit)
             if row.count or row.missing:
                 rows.append(row)
@@ -215,12 +215,12 @@ class Collector:
         self, slot: int, run: int, module: str, name: str, attributes: Mapping[str, str], end: float, *, timed: bool
     ) -> VectorRow:
         moments, quantiles = self._vectors.moments(slot), self._vectors.quantiles(slot)
-        times = self._vectors.symbol_times(slot)
+        symbols = _is_enumeration(attributes)
         interpolation = attributes.get("interpolationmode", "")
         holds = timed and (interpolation == "sample-hold" or (not interpolation and bool(_STATE.search(name))))
         values = self._percentiles.get(slot)
         if values is None:  # every row is asked for twice, for the page and for the tables
-            values = quantiles.percentiles(PERCENTILES) if moments.count and not times else []
+            values = quantiles.percentiles(PERCENTILES) if moments.count and not symbols else []
             self._percentiles[slot] = values
         return VectorRow(
             run=run,
@@ -228,8 +228,8 @@ class Collector:
             name=name,
             count=moments.count,
             missing=moments.missing,
-            mean=math.nan if times else moments.mean,
-            stddev=math.nan if times else moments.stddev,
+            mean=math.nan if symbols else moments.mean,
+            stddev=math.nan if symbols else moments.stddev,
             minimum=moments.minimum,
             maximum=moments.maximum,
             percentiles=dict(zip(PERCENTILES, values, strict=bool(values))),
@@ -237,16 +237,33 @@ class Collector:
             first_time=moments.first_time if timed else math.nan,
             last_time=moments.last_time if timed else math.nan,
             last_value=moments.last_value,
-            time_weighted_mean=moments.time_weighted_mean(end) if holds and moments.count and not times else None,
+            time_weighted_mean=moments.time_weighted_mean(end) if holds and moments.count and not symbols else None,
             held_until=end if holds and moments.count else None,
-            shares=_shares(times, attributes.get("enum", ""), end, moments.last_time, moments.last_value),
+            enumeration=symbols,
+            shares=self._shares(slot, attributes.get("enum", ""), end) if symbols and timed else {},
             trace=self._vectors.trace(slot),
-            bins=() if timed else tuple(quantiles.histogram(_BINS)),
+            bins=() if timed or symbols else tuple(quantiles.histogram(_BINS)),
             timed=timed,
             interpolation=interpolation,
             unit=attributes.get("unit", ""),
             title=attributes.get("title", ""),
         )
+
+    def _shares(self, slot: int, enum: str, end: float) -> Mapping[str, float]:
+        """Symbol to its share of the time, the last one until the run's end."""
+        moments = self._vectors.moments(slot)
+        held = dict(self._vectors.symbol_times(slot))
+        rest = end - moments.last_time
+        if moments.count and rest > 0 and math.isfinite(rest) and not math.isnan(moments.last_value):
+            held[moments.last_value] = held.get(moments.last_value, 0.0) + rest
+        whole = math.fsum(held.values())
+        if not whole > 0:
+            return {}
+        names = {}
+        for pair in enum.split(","):
+            name, _, value = pair.partition("=")
+            names[value.strip()] = name.strip()
+        return {names.get(f"{value:g}", f"{value:g}"): time / whole for value, time in sorted(held.items())}
 
     def _ends(self) -> Mapping[int, float]:
         """When each run ended: as told; else the limit, if nothing came after it; else the last sample there is."""
@@ -282,20 +299,5 @@ def _joined(known: Run, more: Run) -> Run:
     )
 
 
-def _shares(
-    times: Mapping[float, float], enum: str, end: float, last_time: float, last_value: float
-) -> Mapping[str, float]:
-    """Symbol to its share of the time, the last one until the run's end."""
-    if not times:
-        return {}
-    held = dict(times)
-    if end > last_time and math.isfinite(end - last_time) and not math.isnan(last_value):
-        held[last_value] = held.get(last_value, 0.0) + end - last_time
-    whole = math.fsum(held.values())
-    if not whole > 0:
-        return {}
-    names = {}
-    for pair in enum.split(","):
-        name, _, value = pair.partition("=")
-        names[value.strip()] = name.strip()
-    return {names.get(f"{value:g}", f"{value:g}"): time / whole for value, time in sorted(held.items())}
+def _is_enumeration(attributes: Mapping[str, str]) -> bool:
+    return bool(attributes.get("enum")) or attributes.get("type") == "enum"

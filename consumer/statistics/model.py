@@ -110,12 +110,13 @@ class VectorRow:
     Args:
         count: of samples with a value; ``missing``: of samples that are NaN and count nowhere else.
         mean: of the samples; ``stddev``: with n - 1; both NaN for an enumeration.
-        percentiles: percent to value, per sample and not per time.
+        percentiles: percent to value, per sample and not per time; none for an enumeration.
         rank_error: bound on the percentiles' rank error, as a share of the samples: 0.0 is exact.
         time_weighted_mean: each value weighted by how long it held, the last one until ``held_until``; None where the
             vector is no sample-hold one.
         held_until: end of the run in seconds, or the last time known where the end is not.
-        shares: symbol to its share of the time, for an enumeration; else empty.
+        enumeration: its values are symbols that happen to be numbers.
+        shares: of an enumeration, symbol to its share of the time; empty also where no time passed.
         trace: to draw it; None when it is empty or was not chosen.
         bins: (lower edge, count) of observations without time, to draw them; the last edge closes the one before it.
     """
@@ -136,6 +137,7 @@ class VectorRow:
     last_value: float
     time_weighted_mean: float | None = None
     held_until: float | None = None
+    enumeration: bool = False
     shares: Mapping[str, float] = field(default_factory=dict)
     trace: Trace | None = None
     bins: tuple[tuple[float, float], ...] = ()

@@ -149,7 +149,7 @@ def queueing() -> Summary:
             replace(
                 vector(module, "state:vector", times, np.zeros(len(times)), end=end),
                 mean=NAN, stddev=NAN, percentiles={},
-                shares={"IDLE": idle, "BUSY": 0.9 - idle, "REPAIR": 0.1},
+                enumeration=True, shares={"IDLE": idle, "BUSY": 0.9 - idle, "REPAIR": 0.1},
             )
         )  # fmt: skip
         scalars.append(ScalarRow(0, module, "qlen:timeavg", float(lengths.mean())))

@@ -140,6 +140,43 @@ def test_an_enumeration_has_shares_of_time_and_no_mean() -> None:
     assert row.time_weighted_mean is None
 
 
+@pytest.mark.parametrize(
+    ("samples", "shares"),
+    [
+        ([(4, 1)], {"BUSY": 1.0}),  # one sample holds until the end
+        ([(10, 0), (10, 1)], {}),  # no time is left
+        ([(10, 1)], {}),
+        ([(math.nextafter(10, 0), math.nan)], {}),
+    ],
+)
+def test_an_enumeration_that_covers_no_time_has_no_mean_either(
+    samples: list[tuple[float, float]], shares: dict[str, float]
+) -> None:
+    row = vector_of(
+        samples,
+        'attr enum "IDLE=0,BUSY=1"',
+        "attr interpolationmode sample-hold",
+        end="config sim-time-limit 10s",
+    )
+
+    assert row.enumeration
+    assert row.shares == shares
+    assert math.isnan(row.mean)
+    assert math.isnan(row.stddev)
+    assert row.time_weighted_mean is None
+    assert row.percentiles == {}
+
+
+def test_an_enumeration_without_times_has_no_mean() -> None:
+    text = 'version 3\nrun r\nvector 1 m[1] v EV\nattr enum "IDLE=0,BUSY=1"\n1 1 0\n1 2 1\n'
+    summary = summary_of(text)
+
+    [row] = summary.vectors
+    assert (row.count, row.timed, row.shares, row.bins) == (2, False, {}, ())
+    assert math.isnan(row.mean)
+    assert not summary.aggregates
+
+
 def test_the_beginning_of_a_run_can_be_left_out() -> None:
     text = "version 3\nrun r\nvector 1 m v\n1 1 100\n1 5 2\n1 6 4\n"
 
