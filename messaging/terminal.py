@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import click
 
 from messaging.secrecy import hidden
@@ -16,7 +18,11 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one in keep else one.encode("unicode_escape").decode() for one in text)
+    return "".join(one if _harmless(one) or one in keep else one.encode("unicode_escape").decode() for one in text)
+
+
+def _harmless(one: str) -> bool:
+    return one.isprintable() or unicodedata.category(one) == "Zs"  # a narrow blank between digits
 
 
 def say(text: str, *, err: bool = False) -> None:

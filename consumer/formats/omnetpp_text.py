@@ -135,10 +135,10 @@ class _Reader:
             else:
                 self._other(other.text, self._line + other.number + 1, cut_off=ends_here)
         stop = len(block.ids)
-        if stop > done:
-            if self._unfinished(block) and self._size % PAGE == 0 and not (last and last.number == block.lines - 1):
-                stop -= 1  # the last number may lack digits
-                self._cut_off(self._line + block.lines)
+        if stop > done and self._unfinished(block) and block.line_of(stop - 1) == block.lines - 1:
+            self._samples(block, done, stop - 1)
+            self._last_sample(block, stop - 1)
+        else:
             self._samples(block, done, stop)
         self._line += block.lines
 
@@ -159,7 +159,22 @@ class _Reader:
     def _cut_off(self, line: int) -> None:
         self._sink.incomplete("The file ends in the middle of a line; what stands before it was read.", line)
 
+    def _perhaps_cut_off(self, line: int) -> None:
+        self._sink.warning("The file ends without a line end: its last value was read, but may lack digits.", line)
+
     # Data lines
+
+    def _last_sample(self, block: Block, place: int) -> None:
+        """The file's last line, which nothing closes: whole or not, who knows."""
+        self._end_item()
+        slots, widths, _, _ = self._vectors.resolve(block, place, place + 1)
+        line = self._line + block.lines
+        if self._size % PAGE == 0 or (slots[0] >= 0 and block.widths[place] < widths[0]):
+            self._cut_off(line)
+            return
+        self._samples(block, place, place + 1)
+        if slots[0] >= 0:
+            self._perhaps_cut_off(line)
 
     def _samples(self, block: Block, start: int, stop: int) -> None:
         if stop <= start:
@@ -202,6 +217,8 @@ class _Reader:
                 self._odd_sample(found, place)
             elif found:
                 self._handle(found)
+            if found and cut_off:
+                self._perhaps_cut_off(place)
         except UnicodeDecodeError:
             self._sink.warning("The line is not UTF-8: not read.", place)
         except (ValueError, IndexError) as error:

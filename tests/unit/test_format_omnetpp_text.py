@@ -164,11 +164,38 @@ def test_a_file_that_stops_in_a_line_says_so_and_keeps_what_was_whole(end: str) 
     assert told.warnings == []
 
 
-def test_a_whole_last_line_needs_no_line_end() -> None:
+PERHAPS = "The file ends without a line end: its last value was read, but may lack digits."
+
+
+def test_a_last_line_that_looks_whole_is_read_but_its_value_may_be_cut() -> None:
     told = text(b"version 2\nrun a\nvector 1 m v TV\n1 0 5\n1 1 6")
 
     assert told.of("m", "v") == [(0, 5), (1, 6)]
     assert told.cut_off == []
+    assert told.warnings == [(PERHAPS, 5)]
+
+
+def test_a_last_scalar_without_line_end_is_told_likewise() -> None:
+    told = text(b"version 2\nrun a\nscalar m sent 4711\nscalar m received 47")
+
+    assert told.scalars[-1][2] == 47
+    assert told.warnings == [(PERHAPS, 4)]
+
+
+def test_a_last_line_that_lacks_a_column_is_cut_off() -> None:
+    told = text(b"version 2\nrun a\nvector 1 m v ETV\n1 7 0 5\n1 8 1.5")
+
+    assert told.of("m", "v") == [(0, 5)]
+    assert told.cut_off == [("The file ends in the middle of a line; what stands before it was read.", 5)]
+    assert told.warnings == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\n# made by hand", "\n\n  "])
+def test_a_file_whose_last_line_of_data_is_closed_is_not_suspected(end: str) -> None:
+    told = text(b"version 2\nrun a\nvector 1 m v TV\n1 0 5\n1 1 6" + end.encode())
+
+    assert told.of("m", "v") == [(0, 5), (1, 6)]
+    assert (told.cut_off, told.warnings) == ([], [])
 
 
 def test_an_index_that_was_never_closed_tells_of_the_run() -> None:

@@ -22,6 +22,7 @@ def test_what_steers_a_terminal_is_shown_instead() -> None:
     assert shown.startswith(r"a\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08b\u202eexe.txt")
     assert not any(one in shown for one in STEERS)
     assert printable("Überschrift № 1 💾 = 0.8") == "Überschrift № 1 💾 = 0.8"
+    assert printable("12\u202f345\xa0km") == "12\u202f345\xa0km"
     assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 
