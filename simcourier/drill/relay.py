@@ -67,6 +67,7 @@ class Relay:
                 threading.Thread(target=_copy, args=(server, client), daemon=True).start()
 
     def _bring(self, client: socket.socket, server: socket.socket) -> None:
+        tells_server = True
         with suppress(OSError):
             while data := client.recv(PIECE):
                 passes, tells_server = self._pass(len(data))
@@ -74,10 +75,12 @@ class Relay:
                 if passes < len(data):
                     _end(client)
                     client.close()  # with data in it that nobody has read: the client is told at once
-                    if tells_server:
-                        _end(server)
-                    return
-            server.shutdown(socket.SHUT_WR)
+                    break
+            else:
+                server.shutdown(socket.SHUT_WR)
+                return
+        if tells_server:  # cut; or the client was killed, which resets its connection
+            _end(server)
 
     def _pass(self, size: int) -> tuple[int, bool]:
         """How many of the next bytes go through: fewer than ``size``, if the cut comes now; and what it is like."""
