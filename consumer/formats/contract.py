@@ -37,6 +37,8 @@ class Run:
         warmup: seconds at the beginning that the simulator did not record; None: not told.
         end: simulated seconds at which the run ended; None: not told.
         end_is_bound: ``end`` is a limit that was configured: the run may have ended before.
+        events: that were simulated; None: not told.
+        elapsed: seconds of real time that this took; None: not told.
     """
 
     id: str
@@ -47,6 +49,8 @@ class Run:
     warmup: float | None = None
     end: float | None = None
     end_is_bound: bool = False
+    events: int | None = None
+    elapsed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

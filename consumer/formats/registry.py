@@ -18,7 +18,7 @@ from consumer.formats.gzipped import Gzipped, head_within
 from consumer.formats.relay import Relay
 
 GROUP = "simcourier.formats"
-FIRST = ("omnetpp_index", "omnetpp_text", "omnetpp_sqlite", "flowmonitor", "sumo")
+FIRST = ("omnetpp_index", "omnetpp_text", "omnetpp_sqlite", "omnetpp_log", "flowmonitor", "sumo")
 LAST = "csv"
 
 

@@ -220,6 +220,7 @@ def _run(run: Run, name: str) -> dict[str, Any]:
     facts.append(("End of simulation", f"{_seconds(run.end)} ({end(run)})" if run.end is not None else end(run)))
     warmup = "not told by the results" if run.warmup is None else f"{_seconds(run.warmup)}, not recorded"
     facts.append(("Warm-up", "none" if run.warmup == 0 else warmup))
+    facts += _work(run)
     facts += [(key, run.attributes[key]) for key in attributes]
     return {
         "name": name,
@@ -227,6 +228,15 @@ def _run(run: Run, name: str) -> dict[str, Any]:
         "config": list(run.config[:MOST_ENTRIES]),
         "config_left": max(0, len(run.config) - MOST_ENTRIES),
     }
+
+
+def _work(run: Run) -> list[tuple[str, str]]:
+    """What it took to simulate."""
+    found = [] if run.events is None else [("Events", digits.amount(run.events))]
+    if run.elapsed is None:
+        return found
+    rate = f", {digits.amount(run.events / run.elapsed)} events/s" if run.events and run.elapsed > 0 else ""
+    return [*found, ("Real time", f"{_seconds(run.elapsed)}{rate}")]
 
 
 def _runs_table(runs: Sequence[Run]) -> dict[str, Any]:

@@ -289,13 +289,15 @@ def _joined(known: Run, more: Run) -> Run:
         end, bound = more.end, more.end_is_bound
     return Run(
         id=known.id,
-        simulator=max(known.simulator, more.simulator, key=len),
+        simulator=max(known.simulator, more.simulator, key=lambda name: ("." in name, len(name))),  # with its version
         attributes={**more.attributes, **known.attributes},
         itervars={**more.itervars, **known.itervars},
         config=known.config if len(known.config) >= len(more.config) else more.config,
         warmup=known.warmup if known.warmup is not None else more.warmup,
         end=end,
         end_is_bound=bound,
+        events=known.events if known.events is not None else more.events,
+        elapsed=known.elapsed if known.elapsed is not None else more.elapsed,
     )
 
 
