@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 import click
 
 from messaging.secrecy import hidden
+from messaging.spelling import in_encoding
 
 
 def printable(text: str, keep: str = "") -> str:
     """Without control characters, those among them that turn the direction of text; they are shown as ``\\x1b``.
+
+    Spaces of any width stay as they are.
 
     Args:
         text: of anybody.
@@ -21,10 +25,14 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(one if _harmless(one) or one in keep else one.encode("unicode_escape").decode() for one in text)
 
 
-def _harmless(one: str) -> bool:
-    return one.isprintable() or unicodedata.category(one) == "Zs"  # a narrow blank between digits
+def say(text: str, *, err: bool = False, keep: str = "\n") -> None:
+    """Print lines that hold texts of others: a title, a file's name, what a service has answered.
+
+    In plain ASCII where the stream cannot write all of it.
+    """
+    stream = sys.stderr if err else sys.stdout
+    click.echo(in_encoding(printable(hidden(text), keep), stream.encoding), err=err)
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print lines that hold texts of others: a title, a file's name, what a service has answered."""
-    click.echo(printable(hidden(text), keep="\n"), err=err)
+def _harmless(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"

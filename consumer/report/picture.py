@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from xml.etree import ElementTree as ET
@@ -16,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from consumer.report.plots import Plot
 from consumer.report.svg import WIDTH, Chart
+from messaging.spelling import in_ascii
 
 SCALE = 2  # pixels per unit: sharp on the screens of phones
 _FINE = 2  # shapes are drawn so many times larger, and shrunk, so that their edges are smooth
@@ -36,9 +36,6 @@ _STROKES = {
     "whisker": (_QUIET, 1.2), "dots": ("#6291c5", 2.6),
 }  # fmt: skip
 _TEXTS = {"tick": _QUIET, "unit": _QUIET, "quiet": _QUIET, "note": _MARK}
-
-_SPELT = str.maketrans({"µ": "u", "\u00d7": "x", "≈": "~", "\u2212": "-", "⁻": "-", "…": "...", "∞": "inf", "±": "+-"})
-_RAISED = re.compile("(?<=10)[⁻⁰¹²³⁴-⁹]+")
 
 Point = tuple[float, float]
 
@@ -156,13 +153,6 @@ def _text(draw: ImageDraw.ImageDraw, element: ET.Element) -> None:
         stroke_width=halo,
         stroke_fill="white",
     )
-
-
-def in_ascii(words: str) -> str:
-    """The words as people write them where there is nothing else: ``us``, ``x10^-3``."""
-    spelt = _RAISED.sub(lambda found: f"^{found[0]}", words).translate(_SPELT)
-    plain = "".join(each for each in unicodedata.normalize("NFKD", spelt) if not unicodedata.combining(each))
-    return plain.encode("ascii", "replace").decode()
 
 
 @cache

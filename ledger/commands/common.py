@@ -40,7 +40,7 @@ def print_table(head: list[str], rows: Iterable[list[str]], nothing: str) -> Non
     table = [[printable(cell) for cell in row] for row in table]
     widths = [max(len(row[column]) for row in table) for column in range(len(head))]
     for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_json(value: Any) -> None:

@@ -12,7 +12,7 @@ from ledger.commands.common import NotFound, as_json_option, moment, prepared, p
 from messaging.cli import engine_of
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, BrokerError, BrokerUnavailable
 from messaging.errors import UserError
-from messaging.terminal import printable
+from messaging.terminal import say
 
 if TYPE_CHECKING:
     from ledger.dead_letters import DeadLetterView
@@ -149,7 +149,7 @@ def replay_dead(ctx: click.Context, numbers: tuple[int, ...], *, everything: boo
             replayed(number)
             sent += 1
             doubt = f" It will come back, unless the workers are newer than this command: {letter.doubt}"
-            click.echo(f"{number}: replayed.{printable(doubt) if letter.doubt else ''}")
+            say(f"{number}: replayed.{doubt if letter.doubt else ''}", keep="")
     if away:
         click.echo(f"The broker is away: {away}", err=True)
     if sent:
@@ -219,13 +219,13 @@ def _describe(letter: DeadLetterView) -> None:
         *(("Broker", death) for death in letter.deaths),
         ("Bytes", len(letter.body)),
     ]
-    click.echo(printable(letter.reason))
+    say(letter.reason, keep="")
     for label, value in rows:
         if value:
-            click.echo(f"  {label + ':':<11} {printable(str(value))}")
+            say(f"  {label + ':':<11} {value}", keep="")
     for name, value in letter.headers.items():
         if name in {DEATH_HEADER, QUEUE_HEADER, REASON_HEADER}:  # told above
             continue
-        click.echo(f"  {printable(f'{name}: {value}')}")
+        say(f"  {name}: {value}", keep="")
     click.echo("")
-    click.echo(printable(letter.body.decode("utf-8", "backslashreplace"), keep="\n\t"))
+    say(letter.body.decode("utf-8", "backslashreplace"), keep="\n\t")

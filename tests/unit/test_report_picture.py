@@ -56,8 +56,3 @@ def test_one_of_each_kind_is_chosen_what_several_runs_have_in_common_first() -> 
     assert [plot.group for plot in picture.chosen(plots(summaries.campaign()), 1)] == ["replications"]
     groups = [plot.group for plot in picture.chosen(plots(summaries.queueing()), 3)]
     assert groups == ["vectors", "histograms", "shares"]
-
-
-def test_without_a_font_of_the_system_words_are_spelt_in_ascii() -> None:
-    assert picture.in_ascii("time, \u00d710⁻³ s") == "time, x10^-3 s"
-    assert picture.in_ascii("µs, mean \u22124.2, Zürich 中") == "us, mean -4.2, Zurich ?"

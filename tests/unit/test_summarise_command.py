@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 from consumer import collect
 from consumer.snapshot import Snapshot
 from simcourier.cli import main
+from tests.support.commands import environ
 
 
 class Screen(io.StringIO):
@@ -67,3 +70,20 @@ def test_results_that_change_meanwhile_are_told(results: Path, tmp_path: Path, m
 
 def test_a_folder_that_cannot_be_made_is_told(results: Path) -> None:
     assert refused(results, "-o", "/proc/summary") == "Error: /proc/.summary.part: No such file or directory.\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "1\u202f234\u202f567"), ("latin-1", "1 234 567"), ("ascii", "1 234 567")]
+)
+def test_large_numbers_are_printed_as_people_write_them(encoding: str, shown: str, tmp_path: Path) -> None:
+    """A narrow space between digits is nothing to be escaped; where it cannot be written, it is a space."""
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "a.sca").write_text("version 3\nrun r\nscalar net.queue length:mean 1234567\n")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "simcourier", "summarise", str(results), "-o", str(tmp_path / "summary")],
+        env=environ() | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+
+    assert f": {shown}\n" in done.stdout.decode(encoding)
