@@ -11,9 +11,9 @@ from django.db.models import Prefetch, Q
 
 from ledger.addresses import path_of
 from ledger.models import Delivery, Notification
-from ledger.states import ENDS, NoticeState, State
+from ledger.states import ENDS, NoticeState, Stage, State
 from ledger.work import seconds, seconds_until, unit_of_work
-from messaging.amounts import how_far
+from messaging.amounts import amount, duration, how_far
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class Progress:
         """Bytes, rate, time left; nothing before the first byte."""
         return how_far(self.done, self.total, self.seconds) if self.done else ""
 
+    @property
+    def whole(self) -> bool:
+        """Whether no byte is missing; the stage goes on until somebody has confirmed that."""
+        return 0 < self.total <= self.done
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryView:
@@ -77,6 +82,7 @@ class DeliveryView:
         failed_tries: tries in a row that have failed; 0 once it has ended.
         keep_until: the day until which mails, or its page, promise the archive; None: for ever, or not promised yet.
         progress: how far the stage is, while WORKING.
+        lease_over: seconds since the lease of the worker has run out, while WORKING; None: it holds.
         statistics: label and value of the key ones; ``notes``: what to know before trusting them.
         warnings: what is not in the archive, and why.
         page: address of its page below that of the site; empty: it has none (any more).
@@ -98,6 +104,7 @@ class DeliveryView:
     failed_tries: int
     worker: str
     progress: Progress | None
+    lease_over: float | None
     received_at: datetime
     ended_at: datetime | None
     sent_bytes: int
@@ -126,7 +133,7 @@ class DeliveryView:
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         sentences = {
             State.RECEIVED: f"It waits in the queue for a worker{queue}.",
-            State.WORKING: f"A worker ({self.worker}) has it in work: {doing(self.stage, self.progress)}.",
+            State.WORKING: self._in_work(),
             State.WAITING: f"It waits and is tried again in {round(self.next_in or 0)} s: {self.reason}",
             State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent.",
             State.FAILED: f"It failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
@@ -135,14 +142,25 @@ class DeliveryView:
         }
         return sentences[State(self.state)]
 
+    def _in_work(self) -> str:
+        if self.lease_over is None:
+            return f"A worker ({self.worker}) has it in work: {doing(self.stage, self.progress)}."
+        return (
+            f"The worker ({self.worker}) that had it in work ({doing(self.stage, self.progress, alive=False)}) is not "
+            f"heard of any more, its lease ran out {duration(self.lease_over)} ago; another worker takes over."
+        )
+
     def as_json(self) -> dict[str, Any]:
         """All of it, ready for JSON, with `sentence`."""
         return {**asdict(self), "sentence": self.sentence()}
 
 
-def doing(stage: str, progress: Progress | None) -> str:
-    """What a worker does, in a few words."""
-    far = str(progress or "")
+def doing(stage: str, progress: Progress | None, *, alive: bool = True) -> str:
+    """What a worker does, in a few words; of one that is not ``alive``, no rate and no time left are told."""
+    if progress and progress.whole:
+        sent = " sent, the service has not confirmed yet" if stage == Stage.STORING else " done"
+        return f"{stage}, all {amount(progress.total)}{sent}"
+    far = str(progress or "") if alive else ""
     return f"{stage}, {far}" if far else stage
 
 
@@ -164,7 +182,11 @@ def recent(*, state: str | None = None, limit: int = 50) -> list[DeliveryView]:
 
 
 def _rows() -> Any:
-    left = {"wait_left": seconds_until("waiting_until"), "stage_left": seconds_until("stage_since")}
+    left = {
+        "wait_left": seconds_until("waiting_until"),
+        "stage_left": seconds_until("stage_since"),
+        "lease_left": seconds_until("lease_until"),
+    }
     notices = Notification.objects.annotate(due_left=seconds_until("due_at"))
     return Delivery.objects.annotate(**left).prefetch_related(Prefetch("notifications", queryset=notices))
 
@@ -174,6 +196,12 @@ def progress_of(row: Any) -> Progress | None:
     if row.state != State.WORKING or row.stage_left is None:
         return None
     return Progress(row.done_bytes, row.total_bytes, -row.stage_left.total_seconds())
+
+
+def _lease_over(row: Any) -> float | None:
+    if row.state != State.WORKING or row.lease_left is None or row.lease_left.total_seconds() > 0:
+        return None
+    return float(-row.lease_left.total_seconds())
 
 
 def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
@@ -200,6 +228,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         failed_tries=row.attempts,
         worker=row.worker,
         progress=progress_of(row),
+        lease_over=_lease_over(row),
         received_at=row.received_at,
         ended_at=row.ended_at,
         sent_bytes=row.sent_bytes,

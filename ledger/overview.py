@@ -223,7 +223,8 @@ def _workers() -> list[Worker]:
     )
     for row in held.order_by("started_at")[:MOST_WORK]:
         worker = found.setdefault(row.worker, Worker("worker", row.worker, alive=seconds(row.lease_left) > 0))
-        worker.work.append(Work(str(row), _delivery(row.pk), doing(row.stage, progress_of(row))))
+        said = doing(row.stage, progress_of(row), alive=worker.alive)
+        worker.work.append(Work(str(row), _delivery(row.pk), said))
     return sorted(found.values(), key=lambda one: (one.role != "worker", one.role, one.place))
 
 

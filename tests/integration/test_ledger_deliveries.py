@@ -470,6 +470,35 @@ def test_whoever_asks_is_told_how_far_the_work_is(deliveries: Deliveries) -> Non
     assert find(str(one.id))[0].sentence().endswith("has it in work: linking.")
 
 
+def test_bytes_that_are_all_sent_are_not_told_as_if_more_were_to_come(deliveries: Deliveries) -> None:
+    from ledger.api import Stage, find
+
+    one = event()
+    held = claimed(deliveries, one)
+    deliveries.enter(held, Stage.STORING)
+    deliveries.progress(held, 815, 815)
+
+    told = find(str(one.id))[0].sentence()
+    assert told.endswith("has it in work: storing, all 815 bytes sent, the service has not confirmed yet."), told
+
+
+def test_a_worker_whose_lease_has_run_out_is_not_told_to_work(deliveries: Deliveries) -> None:
+    from ledger.api import Stage, find
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    one = event()
+    held = claimed(deliveries, one)
+    deliveries.enter(held, Stage.STORING)
+    deliveries.progress(held, 100, 815)
+    assert find(str(one.id))[0].lease_over is None
+    Delivery.objects.filter(id=one.id).update(lease_until=from_now(-75))
+
+    told = find(str(one.id))[0].sentence()
+    assert "that had it in work (storing) is not heard of any more, its lease ran out 1 min 15 s ago" in told, told
+    assert told.endswith("; another worker takes over.")
+
+
 def test_an_upload_that_was_not_finished_keeps_its_generation_unless_the_bytes_differ(
     deliveries: Deliveries,
 ) -> None:
