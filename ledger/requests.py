@@ -14,14 +14,20 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO")
+
 
 def guarded(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Middleware: the policy on each answer, and the scheme of each request.
 
     A proxy that speaks TLS need not say so; one that says ``http`` has got the request without, which is sent to https.
+    Only a proxy that the settings name is heard: anybody else can write these headers.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
+        if not _is_proxy(str(request.META.get("REMOTE_ADDR", ""))):
+            for header in FORWARDED:
+                request.META.pop(header, None)
         if settings.SECURE_SSL_REDIRECT:
             request.META.setdefault("HTTP_X_FORWARDED_PROTO", "https")
         response = get_response(request)

@@ -138,6 +138,7 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
             "django.contrib.staticfiles",
             "ledger.apps.LedgerConfig",
         ],
+        "LOGIN_REDIRECT_URL": "overview",  # also where `next` leads elsewhere; Django's own is a page that is not there
         "LOGGING_CONFIG": None,  # messaging.logs has done it
         "MIDDLEWARE": [
             "ledger.requests.guarded",

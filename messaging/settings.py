@@ -110,9 +110,10 @@ class Settings(BaseModel):
         "https address; 0: they are not told.",
     )
     web_proxies: Words = Field(
-        default=("127.0.0.1", "::1"),
-        description="Addresses or networks of the proxies before `web`, separated by commas, that are believed which "
-        "address a request comes from (X-Forwarded-For).",
+        default=(),
+        description="Addresses or networks of the proxies before `web`, separated by commas, such as `127.0.0.1,::1`: "
+        "they alone are believed which address a request comes from (X-Forwarded-For) and whether it came by TLS "
+        "(X-Forwarded-Proto).",
     )
     worker_listen: str = Field(
         default="",

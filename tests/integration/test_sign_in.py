@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from django.test import override_settings
 
 from messaging.settings import Settings
 
@@ -22,7 +23,7 @@ WRONG = "Please enter the correct username and password for a staff account."
 @pytest.fixture
 def client(sqlite_ledger: Settings) -> Iterator[Client]:
     from django.contrib.auth.models import User
-    from django.test import Client, override_settings
+    from django.test import Client
 
     del sqlite_ledger
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):  # a quick one
@@ -111,6 +112,22 @@ def test_many_guesses_at_once_are_no_more_guesses(client: Client) -> None:
     assert sorted(told) == sorted([WRONG] * 5 + [TOO_MANY] * 7)
 
 
+def test_without_a_proxy_in_the_settings_nobody_is_believed_to_come_from_elsewhere(client: Client) -> None:
+    for number in range(5):
+        client.post(LOGIN, {"username": "admin", "password": "guess"}, REMOTE_ADDR="127.0.0.1",
+                    headers={"x-forwarded-for": f"10.0.0.{number}"})  # fmt: skip
+
+    assert attempt(client, "admin", PASSWORD, "127.0.0.1") == TOO_MANY
+
+
+def test_without_a_proxy_in_the_settings_nobody_is_believed_how_a_request_came(client: Client) -> None:
+    with override_settings(SECURE_SSL_REDIRECT=True, SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https")):
+        assert client.get(LOGIN, headers={"x-forwarded-proto": "http"}).status_code == 200
+        with override_settings(SIMCOURIER_PROXIES=("127.0.0.1",)):
+            assert client.get(LOGIN, headers={"x-forwarded-proto": "http"}).status_code == 301
+
+
+@override_settings(SIMCOURIER_PROXIES=("127.0.0.1", "::1"))
 def test_only_a_proxy_of_ours_says_where_somebody_comes_from(client: Client) -> None:
     for number in range(5):
         client.post(LOGIN, {"username": "admin", "password": "guess"}, REMOTE_ADDR="192.0.2.7",
