@@ -84,7 +84,14 @@ class Sink(Protocol):
         """A run begins, or goes on: a run of the same id, from whatever file, is the same run."""
 
     def scalar(self, module: str, name: str, value: float, attributes: Mapping[str, str]) -> None:
-        """One number; NaN is "no value"."""
+        """One number; NaN is "no value".
+
+        Args:
+            module: where in the model.
+            name: what it is.
+            value: the number.
+            attributes: such as ``unit`` and ``title``; ``headline``, whatever its text, for the few that say most.
+        """
 
     def parameter(self, module: str, name: str, text: str) -> None:
         """A parameter of the model, as written."""

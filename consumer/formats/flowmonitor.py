@@ -3,7 +3,8 @@
 Source: ns-3's ``flow-monitor.cc``, ``ipv4-flow-classifier.cc`` and ``histogram.cc`` (``SerializeToXmlStream``).
 
 A flow is one direction of a five-tuple, so that a TCP connection is two of them, and the messages of a routing protocol
-are flows, too. The file holds sums; means and rates are derived here. Who talks to whom stands at the end of the file:
+are flows, too. Three kinds are told apart, since a mean over all of them says nothing: data, what only acknowledges it,
+and signalling. The file holds sums; means and rates are derived here. Who talks to whom stands at the end of the file:
 it is read twice.
 """
 
@@ -20,6 +21,16 @@ from consumer.formats.contract import Run, Sink, Statistic
 from consumer.formats.xml_elements import read_elements, root_of
 
 ROOT = "FlowMonitor"
+DATA, RETURN, SIGNALLING, UNKNOWN = "dataFlow", "returnFlow", "signallingFlow", "flow"
+KINDS = {
+    DATA: "data flows",
+    RETURN: "return flows (TCP acknowledgements)",
+    SIGNALLING: "signalling flows (routing, DHCP, ICMP)",
+    UNKNOWN: "flows without addresses",
+}
+LARGEST_ACKNOWLEDGEMENT = 100  # bytes: IPv6 and TCP headers with all options; data makes the mean larger
+# RIP and RIPng, OLSR, AODV, DSDV as ns-3 has it, DHCP for IPv4 and IPv6.
+SIGNALLING_PORTS = frozenset({"520", "521", "698", "654", "269", "67", "68", "546", "547"})
 MOST_NAMES = 200_000  # flows whose addresses are kept
 MOST_BINS = 20_000  # of a histogram
 _TIME = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(fs|ps|ns|us|ms|s|min|h|d)")
@@ -80,13 +91,18 @@ class FlowMonitor:
 
 
 class _Names:
-    """First reading: the flows' addresses."""
+    """First reading: the flows' addresses, and how large their packets are."""
 
     def __init__(self) -> None:
         self.full = False
         self._names: dict[str, str] = {}
+        self._sizes: dict[str, float] = {}  # of a packet, in bytes, by the flow's name
+        self._by_id: dict[str, float] = {}
 
     def start(self, path: tuple[str, ...], attributes: Mapping[str, str], _line: int) -> None:
+        if path[1:] == ("FlowStats", "Flow") and len(self._by_id) < MOST_NAMES:
+            sent, size = _plain(attributes.get("txPackets", "")), _plain(attributes.get("txBytes", ""))
+            self._by_id[attributes.get("flowId", "?")[:20]] = _ratio(size, sent)
         if len(path) != 3 or path[1] not in {"Ipv4FlowClassifier", "Ipv6FlowClassifier"} or path[2] != "Flow":
             return
         if len(self._names) >= MOST_NAMES:
@@ -97,8 +113,10 @@ class _Names:
         pattern = "{}:{}" if path[1] == "Ipv4FlowClassifier" else "[{}]:{}"
         source = pattern.format(get("sourceAddress", "?"), get("sourcePort", "?"))
         destination = pattern.format(get("destinationAddress", "?"), get("destinationPort", "?"))
-        name = f"{source} > {destination} {_PROTOCOLS.get(protocol, f'protocol {protocol}')}"
-        self._names[get("flowId", "?")[:20]] = name[:200]
+        name = f"{source} > {destination} {_PROTOCOLS.get(protocol, f'protocol {protocol}')}"[:200]
+        flow = get("flowId", "?")[:20]
+        self._names[flow] = name
+        self._sizes[name] = self._by_id.get(flow, math.nan)
 
     def end(self, path: tuple[str, ...]) -> None:
         """Nothing to do."""
@@ -107,8 +125,24 @@ class _Names:
         """Nothing to do."""
 
     def module(self, flow: str) -> str:
-        """``flow[1] 10.1.1.1:49153 > 10.1.3.2:9 UDP``."""
-        return f"flow[{flow}] {self._names[flow]}" if flow in self._names else f"flow[{flow}]"
+        """``dataFlow[1] 10.1.1.1:49153 > 10.1.3.2:9 UDP``."""
+        return f"{self.kind(flow)}[{flow}] {self._names.get(flow, '')}".rstrip()
+
+    def kind(self, flow: str) -> str:
+        """What a flow is for: data unless its protocol, its ports or the flow in the other direction say otherwise."""
+        name = self._names.get(flow)
+        if name is None:
+            return UNKNOWN
+        source, _, rest = name.partition(" > ")
+        destination, _, protocol = rest.partition(" ")
+        if protocol in {"ICMP", "ICMPv6"}:
+            return SIGNALLING
+        if protocol == "UDP" and not SIGNALLING_PORTS.isdisjoint(
+            end.rpartition(":")[2] for end in (source, destination)
+        ):
+            return SIGNALLING
+        own, other = self._sizes[name], self._sizes.get(f"{destination} > {source} {protocol}", math.nan)
+        return RETURN if protocol == "TCP" and own <= LARGEST_ACKNOWLEDGEMENT and own < other else DATA
 
     def is_ipv4(self, flow: str) -> bool:
         return flow in self._names and not self._names[flow].startswith("[")
@@ -125,6 +159,30 @@ class _Flow:
     bins: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)  # element: start, width, count
 
 
+class _Total:
+    """What flows of one kind have together."""
+
+    def __init__(self) -> None:
+        self.flows = self.silent = 0
+        self.counts = dict.fromkeys(_COUNTS, 0.0)
+        self.delay = self.jitter = self.differences = 0.0
+        self.begin, self.end = math.inf, -math.inf
+
+    def add(self, counts: Mapping[str, float], times: Mapping[str, float]) -> None:
+        """Take a flow."""
+        received = counts["rxPackets"]
+        self.flows += 1
+        self.silent += received == 0
+        for name, value in counts.items():
+            self.counts[name] += value
+        self.delay += times["delaySum"]
+        self.jitter += times["jitterSum"]
+        self.differences += max(received - 1, 0)
+        self.begin = min(self.begin, times["timeFirstTxPacket"])
+        if received > 0:
+            self.end = max(self.end, times["timeLastRxPacket"])
+
+
 class _Flows:
     """Second reading: a flow is told when its element ends."""
 
@@ -132,8 +190,7 @@ class _Flows:
         self._sink = sink
         self._names = names
         self._flow: _Flow | None = None
-        self._flows = self._silent = 0
-        self._totals = dict.fromkeys((*_COUNTS, "delaySum"), 0.0)
+        self._totals: dict[str, _Total] = {}  # by kind
         self._probe: tuple[str, float, float] | None = None  # index, packets, bytes
 
     def start(self, path: tuple[str, ...], attributes: Mapping[str, str], line: int) -> None:
@@ -169,17 +226,33 @@ class _Flows:
         """Nothing to do."""
 
     def finish(self) -> None:
-        """What all flows have together."""
-        self._scalar("flows", "flows", self._flows, "", "flows; a TCP connection is two")
-        self._scalar("flows", "undelivered", self._silent, "", "flows of which no packet was received")
-        if not self._flows:
-            return
+        """What the flows of each kind have together; the headline is that of the data."""
+        if not self._totals:
+            self._scalar("flows", "flows", 0, "", "none was seen")
+        headline = next((kind for kind in (DATA, UNKNOWN) if kind in self._totals), "")
+        for kind in sorted(self._totals, key=list(KINDS).index):
+            self._tell_total(KINDS[kind], self._totals[kind], headline=kind == headline)
+
+    def _tell_total(self, module: str, total: _Total, *, headline: bool) -> None:
+        told = total.counts
+        sent, received = told["txPackets"], told["rxPackets"]
+        self._scalar(module, "flows", total.flows, "", "one direction of a connection each")
+        self._scalar(module, "undelivered", total.silent, "", "flows of which no packet was received")
         for name, title in _COUNTS.items():
-            self._scalar("flows", name, self._totals[name], _unit(name), f"{title}, all flows")
-        sent, received = self._totals["txPackets"], self._totals["rxPackets"]
-        self._scalar("flows", "lossRatio", _ratio(sent - received, sent), "", "(sent - received) / sent, all flows")
-        mean = _ratio(self._totals["delaySum"], received)
-        self._scalar("flows", "delay:mean", mean, "s", "delay per packet received, all flows")
+            first = headline and name in {"txPackets", "rxPackets"}
+            self._scalar(module, name, told[name], _unit(name), f"{title}, all together", headline=first)
+        of = {"headline": headline}
+        title = "sent - received, packets under way at the end included"
+        self._scalar(module, "missingPackets", sent - received, "pk", title, **of)
+        self._scalar(module, "lossRatio", _ratio(sent - received, sent), "", "(sent - received) / sent", **of)
+        span = total.end - total.begin
+        rate = 0.0 if sent > 0 and received == 0 else _ratio(8 * told["rxBytes"], span)
+        title = "8 rxBytes / (last received - first sent), all flows together, IP bytes"
+        self._scalar(module, "throughput", rate, "bit/s", title, **of)
+        delay, jitter = _ratio(total.delay, received), _ratio(total.jitter, total.differences)
+        self._scalar(module, "delay:mean", delay, "s", "delay per packet received, of all flows", **of)
+        title = "difference of delay between one packet of a flow and the next, of all flows"
+        self._scalar(module, "jitter:mean", jitter, "s", title, **of)
 
     def _drop(self, element: str, attributes: Mapping[str, str], name: str, line: int) -> None:
         if self._flow is None:
@@ -205,10 +278,7 @@ class _Flows:
         counts = {name: self._number(flow.attributes, name, flow.line) for name in _COUNTS}
         times = {name: self._time(flow, name) for name in (*_TIMES, "delaySum", "jitterSum")}
         sent, received = counts["txPackets"], counts["rxPackets"]
-        self._flows += 1
-        self._silent += received == 0
-        for name, value in {**counts, "delaySum": times["delaySum"]}.items():
-            self._totals[name] += value
+        self._totals.setdefault(self._names.kind(flow.id), _Total()).add(counts, times)
         for name, value in counts.items():
             self._scalar(module, name, value, _unit(name), _COUNTS[name])
         for name, title in _TIMES.items():
@@ -251,8 +321,9 @@ class _Flows:
             return "fragment timeout"
         return _REASONS.get(code, f"code {code}")
 
-    def _scalar(self, module: str, name: str, value: float, unit: str, title: str) -> None:
-        self._sink.scalar(module, name, value, {"unit": unit, "title": title} if unit else {"title": title})
+    def _scalar(self, module: str, name: str, value: float, unit: str, title: str, *, headline: bool = False) -> None:
+        attributes = {"unit": unit, "title": title, "headline": "yes" if headline else ""}
+        self._sink.scalar(module, name, value, {key: text for key, text in attributes.items() if text})
 
     def _number(self, attributes: Mapping[str, str], name: str, line: int) -> float:
         try:
@@ -273,6 +344,13 @@ class _Flows:
             self._sink.warning(f"The attribute {name} is no time: taken as no value.", flow.line)
             return math.nan
         return float(match.group(1)) / _PER_SECOND[match.group(2)]
+
+
+def _plain(text: str) -> float:
+    try:
+        return float(text.replace("_", "?"))
+    except ValueError:
+        return math.nan
 
 
 def _unit(name: str) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from consumer.report import svg
 from consumer.report.axes import scale
-from consumer.report.digits import amount, share
+from consumer.report.digits import amount, prefixed, share, with_unit
 from consumer.report.plain import one_line, shortened
 from consumer.report.svg import CHARACTER, RIGHT, Chart
 
@@ -51,6 +51,22 @@ def shares(of: Mapping[str, float]) -> Chart:
         parts.append(svg.text("value end", RIGHT, place + 14, share(value)))
     text = ", ".join(f"{shortened(one_line(label), 40)} {share(value)}" for label, value in entries)
     return Chart(Markup("").join(parts), top + row * len(entries) + 6, f"{text}.")
+
+
+def levels(rows: Sequence[tuple[str, float]], unit: str = "") -> Chart:
+    """One bar for each label and value, on one scale that begins at 0; values are finite and not negative."""
+    height, room = 34, 70
+    factor, scaled = prefixed(max(value for _, value in rows), svg.unit(unit))
+    longest = max(value for _, value in rows) or 1.0
+    parts = []
+    for number, (label, value) in enumerate(rows):
+        top = height * number
+        parts.append(svg.text("label", 8, top + 12, shortened(one_line(label), 58)))
+        parts.append(svg.rectangle("track", 8, top + 17, RIGHT - room - 8, 11))
+        parts.append(svg.rectangle("bar", 8, top + 17, (RIGHT - room - 8) * value / longest, 11))
+        parts.append(svg.text("value end", RIGHT, top + 27, f"{amount(value / factor, 3)} {scaled}".rstrip()))
+    text = "; ".join(f"{shortened(one_line(label), 60)}: {with_unit(value, unit)}" for label, value in rows)
+    return Chart(Markup("").join(parts), height * len(rows) + 4, f"{text}.")
 
 
 def stacked(rows: Sequence[Shares]) -> Chart:

@@ -18,6 +18,7 @@ LONGEST_LABEL = 160
 LONGEST_WARNING = 300
 FILES_NAMED = 3
 OF_ONE_TOPIC = 2
+HEADLINE = 20  # by how much more a number ranks that its format calls one
 NOTHING_HAPPENED = 6  # by how much less a 0 ranks
 
 
@@ -152,7 +153,8 @@ def _found(summary: Summary) -> Iterator[_Found]:
             where = _where(over.module, f"{kind}mean of {over.number}")
             yield _Found(over.run, over.name, where, over.mean, over.unit, weight(over.name) + 3)
     for scalar in summary.scalars:
-        yield _Found(scalar.run, scalar.name, scalar.module, scalar.value, scalar.unit, weight(scalar.name))
+        rank = weight(scalar.name) + (HEADLINE if scalar.headline else 0)
+        yield _Found(scalar.run, scalar.name, scalar.module, scalar.value, scalar.unit, rank)
     for row in summary.statistics:
         if row.count > 0:
             yield _Found(row.run, row.name, _where(row.module, "mean"), row.mean, row.unit, weight(row.name) + 2)

@@ -43,6 +43,7 @@ _FIRST_ATTRIBUTES = (
 )
 _GROUPS = {
     "vectors": "Over time",
+    "each": "Each of like modules",
     "modules": "Over like modules",
     "histograms": "Distributions",
     "observations": "Distributions of observations",

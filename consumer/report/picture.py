@@ -23,7 +23,7 @@ _COLOURS = 32
 _FONT_SIZE = 11  # units
 _FONT = "DejaVuSans.ttf"  # of the system; Pillow's own knows ASCII alone
 
-_FIRST = ("replications", "vectors", "histograms", "observations", "modules", "shares")
+_FIRST = ("replications", "vectors", "histograms", "observations", "modules", "shares", "each")
 _TOKEN = re.compile(r"([MLHVhZ])([-0-9. ]*)")
 _DATA, _QUIET, _MARK, _SOFT = "#1f5fa8", "#566272", "#b3470b", "#f0f3f7"
 _FILLS = {

@@ -30,7 +30,7 @@ MOST_VECTORS = 12
 MOST_HISTOGRAMS = 6
 MOST_OBSERVATIONS = 6
 MOST_OVER_MODULES = 6
-LEAST_MODULES = 5  # fewer are read from the table at once
+LEAST_MODULES = 2
 MOST_ENUMERATIONS = 6
 MOST_REPLICATED = 6
 MOST_ROWS = 12  # bars in one chart
@@ -45,7 +45,7 @@ class Plot:
     """A chart with its words.
 
     Args:
-        group: ``vectors``, ``modules``, ``histograms``, ``observations``, ``shares`` or ``replications``.
+        group: ``vectors``, ``each``, ``modules``, ``histograms``, ``observations``, ``shares`` or ``replications``.
         title: what is shown; ``subtitle``: where in the model, and of which run.
         note: its numbers in a few words.
         chart: the drawing.
@@ -134,19 +134,35 @@ def _about_vector(row: VectorRow) -> str:
 
 def _modules(summary: Summary, of_run: Callable[[int], str]) -> Iterator[Plot]:
     """How a quantity differs over like modules, where the summary has the value of each of them."""
-    values: dict[tuple[int, str, str], list[float]] = {}
+    values: dict[tuple[int, str, str], dict[str, float]] = {}
     for one in summary.scalars:
         if abs(one.value) < LARGEST:
-            values.setdefault((one.run, INDEX.sub("[*]", one.module), one.name), []).append(one.value)
+            like = INDEX.sub("[*]", one.module.partition(" ")[0])  # after a blank stands what tells it apart
+            values.setdefault((one.run, like, one.name), {})[one.module] = one.value
     whole = [row for row in summary.aggregates if len(values.get((row.run, row.module, row.name), ())) == row.number]
     for row in aggregates_to_draw(whole, LEAST_MODULES, MOST_OVER_MODULES):
-        found = values[row.run, row.module, row.name]
+        each = values[row.run, row.module, row.name]
+        found = list(each.values())
         median = statistics.median(found)
         marks = [Line(median, f"median {with_unit(median, row.unit, 3)}")]
         note = f"{amount(row.number)} modules, mean {with_unit(row.mean, row.unit)}"
         note += "" if math.isnan(row.jain) else f", Jain index {amount(row.jain, 3)}"
+        if len(found) <= MOST_ROWS and min(found) >= 0:
+            ordered = sorted(each.items(), key=lambda entry: natural(entry[0]))
+            bars_of_each = bars.levels([(_apart(module), value) for module, value in ordered], row.unit)
+            yield Plot("each", row.name, _where(row.module, of_run(row.run)), note, bars_of_each, "")
+            continue
         chart = charts.cumulative(found, unit=row.unit, marks=marks)
         yield Plot("modules", row.name, _where(row.module, of_run(row.run)), note, chart, "")
+
+
+def _apart(module: str) -> str:
+    """What tells a module from its like: what stands after a blank, else the part with its number."""
+    path, _, apart = module.partition(" ")
+    number = re.search(r"\[([0-9]+)\]$", path)
+    if apart:
+        return f"{number.group(1)}: {apart}" if number else apart
+    return module
 
 
 def _histograms(summary: Summary, of_run: Callable[[int], str]) -> Iterator[Plot]:

@@ -1,8 +1,8 @@
 """Which rows of very many a summary keeps: the most telling ones, by a rule that can be said in a sentence.
 
-Rows with a value other than 0 come before the others; among them each quantity's first module before any second like
-one (`host[0]` and `host[1]` are alike); then rows with a unit or a title, then those of modules further up in the
-model, then the order of the file. As long as there is room, all are kept.
+Those that their format calls a headline come first, then rows with a value other than 0; among them each quantity's
+first module before any second like one (`host[0]` and `host[1]` are alike); then rows with a unit or a title, then
+those of modules further up in the model, then the order of the file. As long as there is room, all are kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Chosen(Generic[Row]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._heap: list[tuple[int, int, int, int, int, Row]] = []  # the least telling one first
+        self._heap: list[tuple[bool, int, int, int, int, int, Row]] = []  # the least telling one first
         self._added = 0
         self._seen: Counter[tuple[bool, int, str, str]] = Counter()
 
@@ -44,7 +44,8 @@ class Chosen(Generic[Row]):
             self._seen[quantity] += 1
         named = bool(row.unit or row.title)
         # The number of the row makes every key another one, so that rows are never compared.
-        key = (-silent, -place, -(not named), -row.module.count("."), -self._added, row)
+        first = isinstance(row, ScalarRow) and row.headline
+        key = (first, -silent, -place, -(not named), -row.module.count("."), -self._added, row)
         self._added += 1
         if len(self._heap) < self._most:
             heapq.heappush(self._heap, key)
@@ -53,4 +54,4 @@ class Chosen(Generic[Row]):
 
     def rows(self) -> tuple[Row, ...]:
         """Those that were kept, in the order in which they came."""
-        return tuple(key[-1] for key in sorted(self._heap, key=lambda key: -key[4]))
+        return tuple(key[-1] for key in sorted(self._heap, key=lambda key: -key[5]))

@@ -118,7 +118,8 @@ class Collector:
 
     def scalar(self, module: str, name: str, value: float, attributes: Mapping[str, str]) -> None:
         unit = attributes.get("unit", "")
-        row = ScalarRow(self._run, module, name, value, unit, attributes.get("title", ""))
+        headline = bool(attributes.get("headline"))
+        row = ScalarRow(self._run, module, name, value, unit, attributes.get("title", ""), headline)
         self._found["scalars"] += 1
         self._found["missing"] += math.isnan(value)
         self._scalars.add(row, value)

@@ -49,7 +49,11 @@ class FileRead:
 
 @dataclass(frozen=True, slots=True)
 class ScalarRow:
-    """One number of one module; ``run`` is the run's place in `Summary.runs`, in this class and the next ones."""
+    """One number of one module; ``run`` is the run's place in `Summary.runs`, in this class and the next ones.
+
+    Args:
+        headline: one of the few numbers that say most, as the format knows.
+    """
 
     run: int
     module: str
@@ -57,6 +61,7 @@ class ScalarRow:
     value: float
     unit: str = ""
     title: str = ""
+    headline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,8 @@ destinationPort="4000" />
   </FlowProbes>
 </FlowMonitor>
 """
-FIRST = "flow[1] 10.1.1.1:49153 > 10.1.3.2:9 UDP"
-SECOND = "flow[2] [2001::1]:80 > [2001::2]:4000 TCP"
+FIRST = "dataFlow[1] 10.1.1.1:49153 > 10.1.3.2:9 UDP"
+SECOND = "dataFlow[2] [2001::1]:80 > [2001::2]:4000 TCP"
 
 
 def values(told: Remembered, module: str) -> dict[str, float]:
@@ -98,13 +98,68 @@ def test_a_flow_without_a_delivery_has_no_delay_and_loses_everything() -> None:
     assert flow["timeFirstTxPacket"] == pytest.approx(0.020067198)
 
 
-def test_all_flows_together_are_told() -> None:
-    flows = values(read(FlowMonitor(), FILE), "flows")
+def test_the_data_flows_together_are_told() -> None:
+    flows = values(read(FlowMonitor(), FILE), "data flows")
 
     assert (flows["flows"], flows["undelivered"]) == (2, 1)
     assert (flows["txPackets"], flows["rxPackets"]) == (21, 10)
     assert flows["lossRatio"] == pytest.approx(11 / 21)
+    assert flows["missingPackets"] == 11
     assert flows["delay:mean"] == pytest.approx(0.04)
+    assert flows["jitter:mean"] == pytest.approx(0.01)
+    assert flows["throughput"] == pytest.approx(8 * 10400 / (10 - 0.020067198)), "first sent by anyone, last received"
+
+
+def flow(number: int, sent: int, size: int, delay: float) -> str:
+    return (
+        f'<Flow flowId="{number}" timeFirstTxPacket="+1e+09ns" timeLastRxPacket="+2e+09ns" delaySum="+{sent * delay}s" '
+        f'jitterSum="+0ns" txBytes="{sent * size}" rxBytes="{sent * size}" txPackets="{sent}" rxPackets="{sent}"/>'
+    )
+
+
+def talk(number: int, source: str, destination: str, protocol: int, ports: tuple[int, int]) -> str:
+    return (
+        f'<Flow flowId="{number}" sourceAddress="{source}" destinationAddress="{destination}" protocol="{protocol}" '
+        f'sourcePort="{ports[0]}" destinationPort="{ports[1]}"/>'
+    )
+
+
+def test_acknowledgements_and_signalling_are_not_averaged_with_data() -> None:
+    flows = flow(1, 100, 1500, 0.5) + flow(2, 50, 52, 0.1) + flow(3, 30, 48, 0.01) + flow(4, 10, 200, 0.3)
+    talks = (
+        talk(1, "10.0.0.1", "10.0.0.2", 6, (49153, 80))
+        + talk(2, "10.0.0.2", "10.0.0.1", 6, (80, 49153))
+        + talk(3, "10.0.0.1", "10.0.0.255", 17, (654, 654))
+        + talk(4, "10.0.0.3", "10.0.0.2", 17, (49154, 9))
+    )
+    told = read(
+        FlowMonitor(),
+        f"<FlowMonitor><FlowStats>{flows}</FlowStats>"
+        f"<Ipv4FlowClassifier>{talks}</Ipv4FlowClassifier></FlowMonitor>".encode(),
+    )
+
+    assert sorted({module.partition(" ")[0] for module, *_ in told.scalars if "[" in module}) == [
+        "dataFlow[1]",
+        "dataFlow[4]",
+        "returnFlow[2]",
+        "signallingFlow[3]",
+    ]
+    assert values(told, "data flows")["delay:mean"] == pytest.approx((100 * 0.5 + 10 * 0.3) / 110)
+    assert values(told, "return flows (TCP acknowledgements)")["delay:mean"] == pytest.approx(0.1)
+    assert values(told, "signalling flows (routing, DHCP, ICMP)")["rxPackets"] == 30
+    headlines = {(module, name) for module, name, _, attributes in told.scalars if attributes.get("headline")}
+    assert {module for module, _ in headlines} == {"data flows"}
+    assert {name for _, name in headlines} == {
+        "txPackets", "rxPackets", "missingPackets", "lossRatio", "throughput", "delay:mean", "jitter:mean",
+    }  # fmt: skip
+
+
+def test_of_two_tcp_flows_that_both_carry_data_none_is_a_return() -> None:
+    flows = flow(1, 100, 1500, 0.5) + flow(2, 50, 600, 0.1)
+    talks = talk(1, "10.0.0.1", "10.0.0.2", 6, (9, 80)) + talk(2, "10.0.0.2", "10.0.0.1", 6, (80, 9))
+    text = f"<FlowMonitor><FlowStats>{flows}</FlowStats><Ipv4FlowClassifier>{talks}</Ipv4FlowClassifier></FlowMonitor>"
+
+    assert values(read(FlowMonitor(), text.encode()), "data flows")["flows"] == 2
 
 
 def test_a_probe_counts_what_passed_it() -> None:
@@ -129,7 +184,7 @@ def test_no_flow_at_all_is_a_result() -> None:
     told = read(FlowMonitor(), b"<FlowMonitor><FlowStats></FlowStats></FlowMonitor>")
 
     assert (told.warnings, told.cut_off) == ([], [])
-    assert values(told, "flows") == {"flows": 0, "undelivered": 0}
+    assert values(told, "flows") == {"flows": 0}
 
 
 def test_a_cut_off_file_keeps_whole_flows_even_without_their_addresses() -> None:
@@ -137,6 +192,7 @@ def test_a_cut_off_file_keeps_whole_flows_even_without_their_addresses() -> None
 
     assert [text for text, _ in told.cut_off] == ["The file ends in the middle; what stands before it was read."]
     assert values(told, "flow[1]")["rxPackets"] == 10
+    assert values(told, "flows without addresses")["rxPackets"] == 10
 
 
 def test_a_damaged_attribute_is_told_with_its_line_and_taken_as_no_value() -> None:

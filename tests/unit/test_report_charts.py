@@ -14,7 +14,7 @@ from consumer.report.axes import scale
 from consumer.report.digits import amount, share, with_unit
 from consumer.report.plots import plots
 from consumer.report.svg import BOTTOM, LEFT, RIGHT, TOP, Chart
-from consumer.statistics.model import Trace
+from consumer.statistics.model import ScalarRow, Trace
 from messaging.amounts import file_size
 from tests.support import summaries
 
@@ -168,7 +168,7 @@ def test_what_is_drawn_of_ten_thousand_vectors_is_a_page_of_them() -> None:
     drawn = plots(replace(made, vectors=many, statistics=other))
 
     groups = [plot.group for plot in drawn]
-    assert {name: groups.count(name) for name in groups} == {"vectors": 12, "histograms": 6, "shares": 1}
+    assert {name: groups.count(name) for name in groups} == {"vectors": 12, "each": 3, "histograms": 6, "shares": 1}
     assert len({plot.file for plot in drawn}) == len(drawn)
 
 
@@ -222,6 +222,22 @@ def test_a_sweep_puts_points_where_the_variable_is() -> None:
     places = [float(place) for place in re.findall(r"[ML](\S+) ", line)]
     assert places == sorted(places)
     assert places[2] - places[1] == pytest.approx(2 * (places[1] - places[0]), abs=0.2)
+
+
+def test_a_few_like_modules_are_drawn_one_by_one_on_one_scale() -> None:
+    names = ("dataFlow[1] 10.1.1.1:9 > 10.1.1.2:9 UDP", "dataFlow[2] 10.1.1.3:9 > 10.1.1.2:9 UDP")
+    scalars = tuple(
+        ScalarRow(0, name, "delay:mean", value, "s") for name, value in zip(names, (0.02, 0.01), strict=True)
+    )
+    over = summaries.aggregate("dataFlow[*]", "delay:mean", [0.02, 0.01], "s")
+
+    [drawn] = plots(replace(summaries.EMPTY, scalars=scalars, aggregates=(over,)))
+
+    assert (drawn.group, drawn.title, drawn.subtitle) == ("each", "delay:mean", "dataFlow[*]")
+    assert texts(drawn.chart, "label") == ["1: 10.1.1.1:9 &gt; 10.1.1.2:9 UDP", "2: 10.1.1.3:9 &gt; 10.1.1.2:9 UDP"]
+    assert texts(drawn.chart, "value end") == ["20 ms", "10 ms"]
+    first, second = (width for _, _, width, _ in bounds(drawn.chart, "bar"))
+    assert first == pytest.approx(2 * second, abs=0.1)
 
 
 def test_a_cumulative_course_ends_at_all_of_them() -> None:

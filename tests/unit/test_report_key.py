@@ -71,6 +71,14 @@ def test_like_modules_are_told_as_their_mean() -> None:
     assert key.statistics == (KeyStatistic("delay, host[*], vector mean, mean of 12", "500 ms", 0.5, "s"),)
 
 
+def test_what_its_format_calls_a_headline_goes_before_every_mean_of_modules() -> None:
+    total = ScalarRow(0, "data flows", "rxPackets", 4711.0, "pk", headline=True)
+    made = replace(summaries.flows(), scalars=(*summaries.flows().scalars, total))
+
+    first = pick(made).statistics[0]
+    assert (first.label, first.value) == ("rxPackets, data flows", "4711 pk")
+
+
 def test_replications_are_told_with_their_interval() -> None:
     row = Replicated("Aloha", {}, "server", "utilization", 2, 0, 0.089658, 0.00117, 0.010511, 0.08883, 0.09048)
     key = pick(replace(of(runs=2), replications=(row,)))
