@@ -44,7 +44,7 @@ class Chosen(Generic[Row]):
             self._seen[quantity] += 1
         named = bool(row.unit or row.title)
         # The number of the row makes every key another one, so that rows are never compared.
-        first = isinstance(row, ScalarRow) and row.headline
+        first = bool(getattr(row, "headline", False))  # a statistic has none
         key = (first, -silent, -place, -(not named), -row.module.count("."), -self._added, row)
         self._added += 1
         if len(self._heap) < self._most:
