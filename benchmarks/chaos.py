@@ -11,6 +11,7 @@ mail in ten for now. Counted is what arrives: mails at the mail server, and the 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--refuse", type=float, default=0.1, help="part of the mails that is refused for now")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--embedded", action="store_true", help="on SQLite instead of RabbitMQ and PostgreSQL")
-    parser.add_argument("--keep", type=Path, help="folder for logs and data, not removed")
+    parser.add_argument("--keep", type=Path, help="folder for logs and data; else one that goes unless a promise broke")
     given = parser.parse_args()
     weather = Weather(given.deliveries, given.kill_every, given.restarts, given.refuse, given.seed)
     started = time.monotonic()
@@ -47,16 +48,24 @@ def main() -> None:
         print(f"{time.monotonic() - started:7.1f} s  {text}", file=sys.stderr, flush=True)
 
     folder = given.keep or Path(tempfile.mkdtemp(prefix="simcourier-chaos-"))
-    with (
-        embedded() if given.embedded else private_nodes() as services,
-        new_stage(
-            folder, services, workers=given.workers, senders=given.senders, seed=given.seed, changes=SETTINGS
-        ) as stage,
-    ):
-        tell(f"{weather} on {services.description}, in {folder}")
-        report = storm(stage, weather, tell)
+    kept = False
+    try:
+        with (
+            embedded() if given.embedded else private_nodes() as services,
+            new_stage(
+                folder, services, workers=given.workers, senders=given.senders, seed=given.seed, changes=SETTINGS
+            ) as stage,
+        ):
+            tell(f"{weather} on {services.description}, in {folder}")
+            report = storm(stage, weather, tell)
+        kept = report.count.kept and not report.left
+    finally:
+        if kept and not given.keep:
+            shutil.rmtree(folder)
+        else:  # whoever asks why needs the logs
+            tell(f"Logs and data are in {folder}.")
     show(report)
-    sys.exit(0 if report.count.kept and not report.left else 1)
+    sys.exit(0 if kept else 1)
 
 
 def show(report: Report) -> None:

@@ -254,10 +254,11 @@ class Stage:
     def wait_until_quiet(self, seconds: float) -> tuple[int, int]:
         """Wait until no message is left; what is left nevertheless: to be worked on, and in the wait ladder."""
         with suppress(NotInTime):
-            self.wait_for("empty queues", lambda: self._left() == (0, 0), seconds)
-        return self._left() or (1, 0)
+            self.wait_for("empty queues", lambda: self.left() == (0, 0), seconds)
+        return self.left() or (1, 0)
 
-    def _left(self) -> tuple[int, int] | None:
+    def left(self) -> tuple[int, int] | None:
+        """Messages to be worked on, and in the wait ladder; None: the broker is away."""
         try:
             depths = self.engine.depths().values()
         except BrokerError:

@@ -22,6 +22,7 @@ from simcourier.drill.stage import LEASE_SECONDS, NotInTime, Stage
 from simcourier.drill.storm import Weather, storm
 from tests.support.broker import delete_queues
 from tests.support.commands import environ, simcourier
+from tests.support.missing import missing_told
 from tests.support.stage import new_stage
 
 # A mail's lease is five of a delivery's.
@@ -63,7 +64,7 @@ def scattered(names: list[str]) -> list[str]:
 
 
 def expect_kept(stage: Stage, uncertain: int) -> None:
-    assert stage.wait_for_mails(stage.sent, 90), [one.event_id for one in stage.checker.missing(stage.sent)]
+    assert stage.wait_for_mails(stage.sent, 90), missing_told(stage)
     stage.calm()
     left, _ = stage.wait_until_quiet(60)
     count = stage.checker.count(stage.sent)
@@ -139,6 +140,37 @@ def test_a_broken_promise_and_a_fault_that_was_not_reached_are_told(
     assert [row.count.lost for row in rows] == [1, 0, 0]
     assert rows[1].happened == "The sky has not fallen."
     assert told[0].startswith("BROKEN")
+
+
+def test_whoever_reads_of_a_missing_mail_is_told_what_is_known(tmp_path: Path, ledger_template: Path) -> None:
+    with embedded() as services, new_stage(tmp_path / "stage", services, template=ledger_template) as stage:
+        sent = stage.publish()
+        assert stage.wait_for_mails([sent], 60)
+        never = str(uuid4())
+        stage.sent += [
+            replace(sent, event_id=never),
+            replace(sent, recipients=(*sent.recipients, "nobody@example.org")),
+        ]
+
+        told = missing_told(stage)
+
+    assert told.startswith("2 of 3 events are missing; ")
+    assert f"{never}: the ledger knows nothing of it." in told
+    assert f"{sent.event_id}: DELIVERED, no step, 0 failed attempts, no attempt is due; reason: none" in told
+    assert f"mail to {sent.recipients[0]}, delivered: SENT" in told
+    assert "--- the end of worker-1.log" in told
+    assert "delivery.handled" in told
+
+
+def test_a_storm_in_the_benchmark_leaves_nothing_behind(tmp_path: Path) -> None:
+    words = ["benchmarks/chaos.py", "--embedded", "--deliveries", "3", "--restarts", "0", "--kill-every", "5"]
+    done = subprocess.run(
+        [sys.executable, *words], env=environ() | {"TMPDIR": str(tmp_path)}, cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_operator_rehearses_a_fault() -> None:
