@@ -7,7 +7,7 @@ import json
 import structlog
 
 from consumer.loop import Ack, Bury, Later, Result
-from ledger.api import Deliveries, LedgerUnavailable, OtherBody, file_dead_letter
+from ledger.api import Deliveries, LedgerUnavailable, OtherBody, deaths, file_dead_letter
 from messaging import faults
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, Taken
 from messaging.messages import InvalidMessage, parse_event
@@ -46,7 +46,10 @@ class Recorder:
         return Result(Ack())
 
     def _file(self, taken: Taken) -> Result:
-        queue = taken.headers.get(QUEUE_HEADER, "")
+        by_broker = deaths(taken.headers)
+        # What the broker itself sets aside names its queue in x-death alone. Without it, the two copies of one event,
+        # in its lane and for the recorder, would count as two arrivals.
+        queue = taken.headers.get(QUEUE_HEADER) or (by_broker[0].queue if by_broker else "")
         reason = taken.headers.get(REASON_HEADER) or _broker_reason(taken.headers.get(DEATH_HEADER, ""))
         file_dead_letter(taken.body, headers=taken.headers, queue=queue, reason=reason, publisher=taken.user_id)
         faults.point("recorder.filed")

@@ -30,6 +30,7 @@ from ledger.operators import cancel, resend, retry
 from ledger.replay import replay
 from ledger.states import State
 from messaging.errors import UserError
+from messaging.terminal import printable
 from messaging.topology import Topology
 
 
@@ -314,7 +315,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     @admin.display(description="Body")
     def text(self, letter: DeadLetter) -> str:
         """The body, as far as it is text."""
-        return bytes(letter.body).decode("utf-8", "replace")
+        return printable(bytes(letter.body).decode("utf-8", "replace"), keep="\r\n\t")
 
     @admin.display(description="Original")
     def original(self, letter: DeadLetter) -> str:

@@ -2,7 +2,7 @@
 
 from backends.errors import Superseded
 from ledger import expiry
-from ledger.dead_letters import DeadLetterView, dead_letter, dead_letters, file_dead_letter
+from ledger.dead_letters import DeadLetterView, dead_letter, dead_letters, deaths, file_dead_letter
 from ledger.definitions import (
     PROBE_SECONDS,
     Definition,
@@ -73,6 +73,7 @@ __all__ = [
     "cancel",
     "dead_letter",
     "dead_letters",
+    "deaths",
     "define",
     "definition",
     "definitions",

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from ledger.models import DeadLetter
 from ledger.work import unit_of_work
 from messaging.engine import DEATH_HEADER
+from messaging.terminal import printable
 
 # How a row is closed. While it is REPLAYING its message may be out or not: it counts as open, since only then is it
 # certain that nothing is lost.
@@ -77,7 +78,7 @@ def file_dead_letter(
         headers={_plain(name): _plain(value) for name, value in headers.items()},
         queue=_plain(queue)[:255],
         publisher=_plain(publisher or "")[:255],
-        reason=_plain(reason),
+        reason=printable(_plain(reason), keep="\n"),
         times=0,
         first_at=Now(),
         last_at=Now(),

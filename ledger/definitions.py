@@ -18,7 +18,7 @@ from ledger.notifications import notify_operator
 from ledger.states import State
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.errors import UserError
-from messaging.secrecy import hidden
+from messaging.terminal import harmless
 
 # A definition that only a person can mend is probed so often.
 PROBE_SECONDS = 600.0
@@ -178,7 +178,7 @@ def mark_unhealthy(identifier: str, reason: str, *, operator: str) -> bool:
     Returns:
         True if it was healthy until now.
     """
-    rows, reason = StorageBackend.objects.filter(storage_backend_id=identifier), hidden(reason)
+    rows, reason = StorageBackend.objects.filter(storage_backend_id=identifier), harmless(reason)
     with transaction.atomic():
         # Of two workers that find out at the same time, one is the first.
         was_healthy = rows.filter(unhealthy_reason="").update(unhealthy_reason=reason) == 1

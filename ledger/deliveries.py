@@ -23,7 +23,7 @@ from ledger.states import Kind, NoticeState, Stage, State, StepKind
 from ledger.steps import note
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.messages import SimulationCompleted, digest, parse_event
-from messaging.secrecy import hidden
+from messaging.terminal import harmless
 
 MOST_WARNINGS = 100
 LONGEST_WARNING = 500
@@ -413,7 +413,7 @@ class Deliveries:
     @unit_of_work
     def fail(self, claim: Claim, reason: str) -> None:
         """FAILED, and a PENDING notification per recipient, in one transaction. The stage says where it failed."""
-        reason = hidden(reason)
+        reason = harmless(reason)
         with transaction.atomic():
             self._end(claim, State.FAILED, reason=reason)
             note(claim.delivery_id, StepKind.FAILED, worker=self.worker, detail=reason)
@@ -423,7 +423,7 @@ class Deliveries:
     @unit_of_work
     def wait(self, claim: Claim, delay: float, reason: str, *, counted: bool) -> None:
         """WAITING for ``delay`` seconds. Counted: a failed try; else something that will pass."""
-        reason = hidden(reason)
+        reason = harmless(reason)
         with transaction.atomic():
             self._write(
                 claim,

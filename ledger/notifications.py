@@ -30,7 +30,7 @@ from messaging.messages import (
     parse_event,
 )
 from messaging.messages import Notice as OperatorNoticeData
-from messaging.secrecy import hidden
+from messaging.terminal import harmless
 
 SOURCE = "//simcourier/ledger"
 # RFC 5321, section 4.5.4.1: give up after four to five days. Links live that much longer than the keep days.
@@ -215,7 +215,7 @@ class Notices:
             attempts=F("attempts") + 1,
             trouble_since=Coalesce(F("trouble_since"), Now()),
             data_started=False,
-            reason=hidden(reason),
+            reason=harmless(reason),
             lease_until=None,
             wake_at=from_now(delay + self.overdue),
             wake_seconds=self.overdue,
@@ -225,7 +225,7 @@ class Notices:
     def fail(self, notice: Notice, reason: str) -> None:
         """It will never be sent to this recipient."""
         self._mine(notice).update(
-            state=NoticeState.FAILED, reason=hidden(reason), data_started=False, lease_until=None, wake_at=None
+            state=NoticeState.FAILED, reason=harmless(reason), data_started=False, lease_until=None, wake_at=None
         )
 
     @unit_of_work

@@ -25,6 +25,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(one if _harmless(one) or one in keep else one.encode("unicode_escape").decode() for one in text)
 
 
+def harmless(text: str) -> str:
+    """What a service has answered, as it is written down: mails, pages and lists show it as it stands there."""
+    return printable(hidden(text), keep="\n")
+
+
 def say(text: str, *, err: bool = False, keep: str = "\n") -> None:
     """Print lines that hold texts of others: a title, a file's name, what a service has answered.
 

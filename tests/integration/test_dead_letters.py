@@ -104,6 +104,27 @@ def record_all(engine: Engine) -> None:
                 consumer.ack(taken)
 
 
+@pytest.mark.parametrize("arrivals", [1, 3])
+def test_a_message_that_the_broker_set_aside_counts_once_for_each_time_it_arrived(
+    settings: Settings, arrivals: int
+) -> None:
+    """An event lies in its lane and with the recorder; its two copies are one arrival."""
+    from consumer.recorder import Recorder
+    from ledger.api import Deliveries
+
+    topology = settings.topology
+    recorder = Recorder(Deliveries("host:1", lease=30, overdue=60), topology.dead)
+    for number in range(arrivals):
+        for queue in (topology.lane(Lane.SINGLE), topology.recorder):
+            death = json.dumps([{"reason": "delivery_limit", "queue": queue, "count": 1}])
+            recorder.handle(Taken(topology.dead, b"no json", f"{number}", {DEATH_HEADER: death}, False, None, number))
+
+    shown = dead(settings, "show", "1").stdout
+    (letter,) = still_open()
+    assert (letter.times, letter.queue) == (arrivals, topology.lane(Lane.SINGLE))
+    assert ("Again:" in shown, "2 times more" in shown) == (arrivals > 1, arrivals == 3)
+
+
 @BOTH
 def test_a_letter_goes_back_byte_for_byte_under_its_publisher_s_name_and_is_one_delivery_however_often(
     settings: Settings, engine: Engine

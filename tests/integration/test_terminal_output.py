@@ -58,3 +58,33 @@ def test_nothing_that_others_wrote_steers_the_terminal(told: UUID, sqlite_ledger
     assert not [one for one in STEERS if one in shown.output]
     if not command.startswith("where \x1b"):
         assert "owned" in shown.output
+
+
+def test_no_page_and_no_mail_is_given_what_steers_a_terminal(told: UUID) -> None:
+    """What a mail server, a storage service or a client wrote, as the admin's lists show it."""
+    from ledger.api import Notices, file_dead_letter, mark_unhealthy
+    from ledger.models import DeadLetter, Delivery, Notification, StorageBackend
+
+    notices = Notices(lease=30, overdue=60)
+    notice = notices.claim_next(told)
+    assert notice is not None
+    notices.postpone(notice, 0, f"451 {HOSTILE}")
+    waits = Notification.objects.get(id=notice.id).reason
+    notice = notices.claim_next(told)
+    assert notice is not None
+    notices.fail(notice, f"550 {HOSTILE}")
+    StorageBackend.objects.create(storage_backend="Local", storage_backend_id="local-7")
+    mark_unhealthy("local-7", f"The service answered: {HOSTILE}", operator="operator@example.org")
+    file_dead_letter(b"other", headers={}, queue="lane", reason=f"no JSON: {HOSTILE}", publisher="")
+
+    texts = [
+        waits,
+        Notification.objects.get(id=notice.id).reason,
+        Notification.objects.get(delivery=None).text,
+        StorageBackend.objects.get(storage_backend_id="local-7").unhealthy_reason,
+        Delivery.objects.get(id=told).reason,
+        DeadLetter.objects.get(body=b"other").reason,
+    ]
+    for text in texts:
+        assert "\\x1b]0;owned" in text
+        assert not [one for one in STEERS if one in text]
