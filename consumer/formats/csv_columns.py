@@ -138,10 +138,19 @@ def _columns(
         names, first = _cells(comments[-1], separator) if comments else [], split[0][0]
         rows = [header, *rows] if len(header) == width else rows
     if len(names) != width:  # names of another number name nothing for certain
+        if _is_log(rows, separator, set(range(width)).difference(numeric)):
+            return None
         names = [""] * width
     unique = _unique(names)
     scale = _time_scale(unique[0]) if 0 in numeric and _rises([cells[0] for cells in rows]) else None
     return _Layout(separator, unique, tuple(numeric), first, scale)
+
+
+def _is_log(rows: Sequence[Sequence[str]], separator: str, words: set[int]) -> bool:
+    """Whether columns without names are the sentences of a log, and not a table with a column of categories."""
+    if separator == " ":
+        return bool(words)
+    return any(" " in row[place] or "=" in row[place] for row in rows for place in words)
 
 
 def _cells(line: str, separator: str) -> list[str]:

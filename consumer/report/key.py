@@ -199,7 +199,8 @@ def _counts(summary: Summary) -> Iterator[str]:
     if summary.files and not (found or summary.scalars or summary.statistics or summary.vectors):
         yield "No numbers were found in these files."
     if summary.missing_values:
-        yield f"{count(summary.missing_values, 'number is', 'numbers are')} NaN, which counts as no value."
+        have = count(summary.missing_values, "number has no value and is", "numbers have no value and are")
+        yield f"{have} left out."
     if summary.empty_vectors:
         yield f"{count(summary.empty_vectors, 'vector was', 'vectors were')} declared and never got a value."
 

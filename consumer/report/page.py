@@ -82,7 +82,7 @@ def html(summary: Summary, key: Key, plots: Sequence[Plot]) -> str:
 
 
 def info(summary: Summary, key: Key, plots: Sequence[Plot], courses: int) -> str:
-    """What lies in the archive, in plain words; ``courses`` is the number of files in ``vectors/``."""
+    """What lies in the folder, in plain words; ``courses`` is the number of files in ``vectors/``."""
     template = _environment(autoescape=False).get_template("INFO.txt.j2")
     return template.render(title=title(summary.runs), state=_state(summary), key=key, plots=len(plots), courses=courses)
 

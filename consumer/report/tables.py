@@ -33,12 +33,13 @@ class Cell:
     Args:
         text: what it says.
         kind: class of ``report.css``: ``number``, ``text`` or ``none`` (no value).
-        pad: decimals that the longest number of the column has more.
+        pad: class of ``report.css`` that fills the decimals that the longest number of the column has more: ``p2`` for
+            two digits, ``i2`` with the point before them.
     """
 
     text: str
     kind: str
-    pad: int = 0
+    pad: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +245,13 @@ def _cells(column: Column[T], rows: Sequence[T]) -> list[Cell]:
     decimals = [_decimals(text) for text in texts]
     longest = min(max(decimals, default=0), MOST_DECIMALS)
     return [
-        Cell(text, "none" if text == NO_VALUE else "number", max(0, longest - places))
+        Cell(text, "none" if text == NO_VALUE else "number", _pad(longest - places, whole=not places))
         for text, places in zip(texts, decimals, strict=True)
     ]
+
+
+def _pad(places: int, *, whole: bool) -> str:
+    return f"{'i' if whole else 'p'}{places}" if places > 0 else ""
 
 
 def _decimals(text: str) -> int:

@@ -32,6 +32,8 @@ _WEIGHTS = {word: weight for weight, words in _WORDS.items() for word in words.s
 _USUAL = 3  # a name without a word of the list
 # What was recorded of a quantity, after the colon: the mean says more than the sum.
 _RECORDINGS = {"mean": 2, "avg": 2, "timeavg": 2.5, "last": 1, "max": 0, "min": -2, "sum": -1, "count": -1}
+_EXPRESSION = re.compile(r"[(+*/-]")  # within brackets: ``vector(sum(mean+1))`` is nobody's quantity
+_MADE_UP = -6
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _MEAN = re.compile(r"(?<=[a-z0-9])(Mean|Avg|Average)$")
 _LONGEST = 200  # characters of a name that are looked at
@@ -45,8 +47,9 @@ def stem(name: str) -> str:
 
 def weight(name: str) -> float:
     """How much a name promises; 10 is much."""
-    recording = name[:_LONGEST].partition(":")[2].partition("(")[0]
-    return _promise(name)[0] + _RECORDINGS.get(recording.strip().lower(), 0)
+    recording, _, derived = name[:_LONGEST].partition(":")[2].partition("(")
+    made_up = _MADE_UP if _EXPRESSION.search(derived) else 0
+    return _promise(name)[0] + _RECORDINGS.get(recording.strip().lower(), 0) + made_up
 
 
 def topic(name: str) -> str:

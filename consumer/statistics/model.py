@@ -113,7 +113,7 @@ class VectorRow:
     """Many samples over time, or observations in any order.
 
     Args:
-        count: of samples with a value; ``missing``: of samples that are NaN and count nowhere else.
+        count: of samples with a value; ``missing``: of samples without one, which count nowhere else.
         mean: of the samples; ``stddev``: with n - 1; both NaN for an enumeration.
         percentiles: percent to value, per sample and not per time; none for an enumeration.
         rank_error: bound on the percentiles' rank error, as a share of the samples: 0.0 is exact.
@@ -222,5 +222,5 @@ class Summary:
     statistics_found: int = 0
     vectors_found: int = 0
     empty_vectors: int = 0
-    missing_values: int = 0  # scalars and samples that are NaN
+    missing_values: int = 0  # scalars and samples: NaN, or what stands for it, such as SUMO's -1
     warnings_found: int = 0

@@ -224,6 +224,22 @@ def test_what_is_no_table_is_not_taken_for_one(file: str) -> None:
     assert not CsvColumns().recognises((ROOT / file).read_bytes()[:65_536])
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["{}.5\tnode 3\treceived packet", "{}.25 INFO 5 vehicles", "time={}, value=7, 3", "+{}s 4 UdpEchoClient:Send(7)"],
+)
+def test_a_log_is_no_table(line: str) -> None:
+    text = "".join(line.format(number) + "\n" for number in range(30))
+
+    assert not CsvColumns().recognises(text.encode())
+
+
+def test_a_table_without_names_may_have_categories() -> None:
+    text = "".join(f"{number}.5,wifi{number % 2},{number}\n" for number in range(30))
+
+    assert CsvColumns().recognises(text.encode())
+
+
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"1,2\n", b"a,b\n", b"\x00,1\n2,3\n", b"a,b\nc,d\n", b"# a\n# b\n"])
 def test_too_little_is_no_table(data: bytes) -> None:
     assert not CsvColumns().recognises(data)

@@ -243,6 +243,7 @@ def test_info_says_in_plain_words_what_is_there(tmp_path: Path) -> None:
     for name in files:
         assert name.split("/")[0] in text or name == "INFO.txt"
     assert "Simulated time: at most 200 s" in text
+    assert "this archive" not in text, "where `simcourier summarise` wrote it there is none"
 
 
 NAMES: Mapping[str, tuple[tuple[str, ...], str]] = {

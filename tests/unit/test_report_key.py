@@ -144,7 +144,7 @@ def test_cut_off_files_nan_and_empty_vectors_are_warned_of_first() -> None:
 
     assert warnings[0].startswith("1 file ends in the middle: TandemQueueExperiment-serviceTimeMean=1.5s-#0.vec.")
     assert warnings[1:] == (
-        "1 number is NaN, which counts as no value.",
+        "1 number has no value and is left out.",
         "1 vector was declared and never got a value.",
         "Line 1 was skipped. (b.sca, line 1)",
         "And 999 more warnings: see the report.",
@@ -184,6 +184,11 @@ def test_the_vectors_that_are_drawn_vary_and_are_spread_over_quantities() -> Non
         "TandemQueue.fifo[2]",
         "TandemQueue.fifo[3]",
     ]
+
+
+def test_a_recorded_expression_promises_less_than_any_plain_quantity() -> None:
+    assert weight("serverChannelState:vector(sum(mean+1))") < weight("sent:count")
+    assert weight("queueLength:vector(removeRepeats)") == weight("queueLength:vector")
 
 
 def test_a_measured_quantity_weighs_more_than_a_parameter() -> None:

@@ -168,7 +168,7 @@ def test_nan_is_shown_as_no_value_and_never_as_0(tmp_path: Path) -> None:
 
     cells = [each.words for each in table(page, "scalars").all("td")]
     assert cells == ["no value", "0"]
-    assert "1 number is NaN, which counts as no value." in page.words
+    assert "1 number has no value and is left out." in page.words
 
 
 def test_numbers_stand_with_their_unit_and_sensible_digits(tmp_path: Path) -> None:
@@ -178,6 +178,17 @@ def test_numbers_stand_with_their_unit_and_sensible_digits(tmp_path: Path) -> No
     found = table(page, "modules")
     assert [each.words for each in found.all("th")][-1] == "delay [s] host[*]"
     assert [each.words for each in found.all("td")] == ["0.02372", "0.01", "12\u202f346", "3", "no value", "3", "1"]
+
+
+def test_whole_numbers_stand_where_the_others_have_their_point(tmp_path: Path) -> None:
+    rows = tuple(ScalarRow(0, "m", f"x{number}", value) for number, value in enumerate((12.0, 1.5, 0.125)))
+    page = page_of(replace(summaries.EMPTY, scalars=rows, scalars_found=3), tmp_path)
+
+    cells = {each.words: each.attributes["class"] for each in table(page, "scalars").all("td")}
+    assert cells == {"12": "number i3", "1.5": "number p2", "0.125": "number"}
+    style = (tmp_path / "report.html").read_text("utf-8")
+    assert 'td.i3::after { content: ".000"; }' in style
+    assert 'td.p2::after { content: "00"; }' in style
 
 
 def test_estimated_percentiles_are_marked_as_such(tmp_path: Path) -> None:
