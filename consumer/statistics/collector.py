@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from sys import intern
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -61,6 +62,7 @@ class Collector:
         self._skip = skip
         self._at = at
         self._runs: list[Run] = []
+        self._configs: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = {}
         self._places: dict[str, int] = {}  # a run's id to its place
         self._run = -1
         self._files: list[FileRead] = []
@@ -111,10 +113,19 @@ class Collector:
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = len(self._runs)
-            self._runs.append(run if run.id else replace(run, attributes={"file": self._file.name, **run.attributes}))
+            own = {} if run.id else {"file": self._file.name}
+            self._runs.append(self._shared(replace(run, attributes={**own, **run.attributes})))
         else:
-            self._runs[place] = _joined(self._runs[place], run)
+            self._runs[place] = self._shared(_joined(self._runs[place], run))
         self._run = place
+
+    def _shared(self, run: Run) -> Run:
+        """The run with texts that it has in common with others held once: there may be 100,000 replications."""
+        attributes, itervars = (
+            {intern(name): intern(text) for name, text in of.items()} for of in (run.attributes, run.itervars)
+        )
+        config = tuple(run.config)
+        return replace(run, attributes=attributes, itervars=itervars, config=self._configs.setdefault(config, config))
 
     def scalar(self, module: str, name: str, value: float, attributes: Mapping[str, str]) -> None:
         unit = attributes.get("unit", "")

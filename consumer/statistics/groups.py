@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 from consumer.formats.contract import Run
-from consumer.statistics.intervals import half_width
+from consumer.statistics.intervals import deviation, half_width
 from consumer.statistics.model import Aggregate, Replicated
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -112,7 +113,7 @@ class Replications:
                     number=len(known),
                     missing=len(found) - len(known),
                     mean=fmean(known) if known else math.nan,
-                    stddev=stdev(known) if len(known) > 1 and finite else math.nan,
+                    stddev=deviation(known) if len(known) > 1 and finite else math.nan,
                     half_width=half_width(known),
                     minimum=min(known, default=math.nan),
                     maximum=max(known, default=math.nan),
@@ -124,8 +125,7 @@ def equal_seeds(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """(configuration, seed set) of replications that share a seed set: they are not independent."""
     for (config, _), members in _configurations(runs).items():
         seeds = [runs[member].attributes.get("seedset", "") for member in members]
-        for seed in sorted({seed for seed in seeds if seed and seeds.count(seed) > 1}):
-            yield config, seed
+        yield from ((config, seed) for seed, times in sorted(Counter(seeds).items()) if seed and times > 1)
 
 
 def _configurations(runs: Sequence[Run]) -> Mapping[tuple[str, tuple[tuple[str, str], ...]], list[int]]:

@@ -21,7 +21,7 @@ from consumer.statistics import quantiles as quantiles_module
 from consumer.statistics import vectors as vectors_module
 from consumer.statistics.binned import percentiles, statistic_row
 from consumer.statistics.collector import Collector
-from consumer.statistics.intervals import half_width, t_quantile
+from consumer.statistics.intervals import deviation, half_width, t_quantile
 from consumer.statistics.model import PERCENTILES, ScalarRow, StatisticRow, Summary, VectorRow
 from consumer.statistics.quantiles import Quantiles
 from consumer.statistics.traces import Tracer
@@ -513,6 +513,13 @@ def test_replications_with_the_same_seeds_are_warned_about() -> None:
     )
 
     assert "same seed set 4" in summary.warnings[0].text
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=50), st.sampled_from([0.0, 1e6, 1e12]))
+def test_the_standard_deviation_over_runs_is_that_of_exact_arithmetic(values: list[float], offset: float) -> None:
+    values = [value + offset for value in values]
+
+    assert deviation(values) == pytest.approx(statistics.stdev(values), rel=1e-12, abs=1e-15 * (offset + 1e9))
 
 
 def test_the_quantile_of_student_is_right_for_few_and_for_many() -> None:
