@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from consumer.statistics.model import Summary
 VERSION = 1
 
 
-def summary_json(summary: Summary, key: Key, plots: Sequence[Plot], runs: Sequence[str]) -> str:
+def summary_json(summary: Summary, key: Key, plots: Sequence[Plot], runs: Sequence[str]) -> Iterator[str]:
     """The numbers of a summary; where runs come from stands in ``run.json``, and what to draw in ``vectors/``."""
     document = {
         "version": VERSION,
@@ -32,13 +32,13 @@ def summary_json(summary: Summary, key: Key, plots: Sequence[Plot], runs: Sequen
         ],
         "run_labels": _plain(runs),
     }
-    document |= {field.name: _plain(getattr(summary, field.name)) for field in fields(summary) if field.name != "runs"}
+    document |= {field.name: getattr(summary, field.name) for field in fields(summary) if field.name != "runs"}
     return _written(document)
 
 
-def run_json(runs: Sequence[Run], names: Sequence[str]) -> str:
+def run_json(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
     """Where each run comes from: configuration, iteration variables, seed set, warm-up and end."""
-    described = [{"label": _plain(name), **_plain(run)} for name, run in zip(names, runs, strict=True)]
+    described = ({"label": _plain(name), **_plain(run)} for name, run in zip(names, runs, strict=True))
     return _written({"version": VERSION, "runs": described})
 
 
@@ -67,15 +67,28 @@ def _number(value: float) -> float | str | None:
     return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
 
 
-def _written(document: Mapping[str, Any]) -> str:
-    """One row of a list on each line, so that the file can be read, compared and searched by line."""
-    parts = []
+def _written(document: Mapping[str, Any]) -> Iterator[str]:
+    """One row of a list on each line, so that the file can be read, compared and searched by line.
+
+    It comes in pieces: of very many runs or files the whole would be as large as everything else that is known.
+    """
+    before = "{\n"
     for name, value in document.items():
-        text = _compact(value)
-        if isinstance(value, list) and value:
-            text = "[\n  " + ",\n  ".join(_compact(row) for row in value) + "\n ]"
-        parts.append(f" {_compact(name)}: {text}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+        yield f"{before} {_compact(name)}: "
+        before = ",\n"
+        if isinstance(value, Iterable) and not isinstance(value, str | Mapping):
+            yield from _rows(value)
+        else:
+            yield _compact(_plain(value))
+    yield "\n}\n"
+
+
+def _rows(rows: Iterable[object]) -> Iterator[str]:
+    before = "[\n  "
+    for row in rows:
+        yield before + _compact(_plain(row))
+        before = ",\n  "
+    yield "[]" if before.startswith("[") else "\n ]"
 
 
 def _compact(value: object) -> str:

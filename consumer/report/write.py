@@ -50,10 +50,14 @@ def write(
     rows.write_replications(folder / "replications.csv", summary.replications)
     key = pick(summary)
     drawn = plots(summary) if drawn is None else drawn
+    for name, pieces in (
+        ("summary.json", summary_json(summary, key, drawn, names)),
+        ("run.json", run_json(summary.runs, names)),
+    ):
+        with (folder / name).open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(pieces)
     texts = {
         "report.html": page.html(summary, key, drawn),
-        "summary.json": summary_json(summary, key, drawn, names),
-        "run.json": run_json(summary.runs, names),
         "INFO.txt": page.info(summary, key, drawn, len(courses)),
     }
     if drawn:
@@ -63,4 +67,4 @@ def write(
     for name, text in texts.items():
         (folder / name).write_text(encodable(text), "utf-8", newline="\n")
     tables = [f"{name}.csv" for name in ("scalars", "statistics", "vectors", "aggregates", "replications")]
-    return sorted([*texts, *tables, *(f"vectors/{name}" for name in courses)])
+    return sorted([*texts, "summary.json", "run.json", *tables, *(f"vectors/{name}" for name in courses)])
