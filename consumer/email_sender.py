@@ -21,6 +21,7 @@ from ledger.api import LedgerUnavailable, Notice, Notices, Superseded
 from messaging import faults
 from messaging.engine import Taken
 from messaging.messages import (
+    CampaignDigestMessage,
     DeliveryFailedMessage,
     InvalidMessage,
     LinkReadyMessage,
@@ -62,7 +63,7 @@ class EmailSender:
             match message:
                 case LinkReadyMessage() | DeliveryFailedMessage():
                     return self._send_all(message.data.delivery_id)
-                case OperatorNoticeMessage():
+                case OperatorNoticeMessage() | CampaignDigestMessage():
                     return self._send_all(message.data.notice_id)
                 case _:
                     return Result(Bury(f"A message about a mail is expected here, not {message.type}."))

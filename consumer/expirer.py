@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import requests
@@ -26,7 +26,6 @@ from ledger.api import (
     mark_unhealthy,
     relink_later,
     relinked,
-    remind,
     to_relink,
     unlock,
 )
@@ -49,15 +48,17 @@ class Busy(UserError):
     """Somebody else has the lock."""
 
 
-def expire_round(worker: str, site: Mapping[str, Any], operator: str, remind_days: int, stop: Stop) -> None:
+def expire_round(
+    worker: str, site: Mapping[str, Any], operator: str, remind: Callable[[], int] | None, stop: Stop
+) -> None:
     """Remove what is due, unless somebody else does so, until it is done or a stop is requested.
 
-    And, once an hour, remind of what will be removed within ``remind_days``; 0: never.
+    And, once an hour, remind of what will be removed; None: nobody is reminded.
     """
-    if remind_days and lock(REMINDER_LOCK, uuid.uuid4().hex, REMINDER_SECONDS):
-        owed = remind(remind_days)
+    if remind and lock(REMINDER_LOCK, uuid.uuid4().hex, REMINDER_SECONDS):
+        owed = remind()
         if owed:
-            log.info("reminders.owed", mails=owed)
+            log.info("reminders.owed", reminders=owed)
     relink(site, stop)
     try:
         for _ in expire(worker, site, operator):

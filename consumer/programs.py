@@ -24,13 +24,14 @@ from consumer.rounds import in_rounds
 from consumer.stop import Stop
 from consumer.sweeper import Sweeper
 from consumer.watching import listener
-from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Keep, Notices
+from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Digests, Keep, Notices, remind
 from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.settings import Settings
 
 log = structlog.get_logger()
 
+MINUTE = 60.0
 # A mail's claim outlives several answers of a slow mail server.
 MAIL_LEASES = 5
 # Folder of the data folder for the signs of life, read by `simcourier health`.
@@ -53,7 +54,9 @@ def _run_parts(
     settings: Settings, engine: Engine, stop: Stop, pulse: Pulse, *, results: bool, recorder: bool, sweep: bool
 ) -> None:
     worker = holder()
-    deliveries = Deliveries(worker, lease=settings.lease_seconds, overdue=settings.overdue_seconds)
+    gather = settings.digest_quiet_minutes > 0
+    deliveries = Deliveries(worker, lease=settings.lease_seconds, overdue=settings.overdue_seconds, digests=gather)
+    digests = Digests(quiet=settings.digest_quiet_minutes * MINUTE, overdue=settings.overdue_seconds)
     threads: list[threading.Thread] = []
     broken = threading.Event()
 
@@ -68,8 +71,9 @@ def _run_parts(
         threads.append(in_thread(loop, "recorder", recorder_ended))
     if sweep:
         keep = Keep(settings.keep_recipients_days, settings.keep_deliveries_days)
-        sweeper = Sweeper(engine, worker, settings.sweep_seconds, keep)
-        remove = partial(expire_round, worker, settings.site, settings.operator_email, settings.remind_days, stop)
+        sweeper = Sweeper(engine, worker, settings.sweep_seconds, keep, digests)
+        reminders = partial(remind, settings.remind_days, digests=gather) if settings.remind_days else None
+        remove = partial(expire_round, worker, settings.site, settings.operator_email, reminders, stop)
         threads.append(in_rounds("sweep", sweeper.round, stop, settings.sweep_seconds))
         threads.append(in_rounds("expiry", remove, stop, settings.sweep_seconds))  # apart: services may be slow
     log.info(
@@ -77,7 +81,7 @@ def _run_parts(
     )
     try:
         if results:
-            _run_results(settings, engine, deliveries, stop, pulse)
+            _run_results(settings, engine, deliveries, digests if gather else None, stop, pulse)
         for thread in threads:
             thread.join()
     finally:
@@ -109,7 +113,9 @@ def run_email_sender(settings: Settings, engine: Engine) -> None:
     log.info("email_sender.stopped")
 
 
-def _run_results(settings: Settings, engine: Engine, deliveries: Deliveries, stop: Stop, pulse: Pulse) -> None:
+def _run_results(
+    settings: Settings, engine: Engine, deliveries: Deliveries, digests: Digests | None, stop: Stop, pulse: Pulse
+) -> None:
     workshop = Workshop(
         deliveries=deliveries,
         archives=settings.data_dir / "archives",
@@ -123,7 +129,7 @@ def _run_results(settings: Settings, engine: Engine, deliveries: Deliveries, sto
     in_rounds("leftovers", partial(clear_leftovers, workshop), stop, HOUR, at_once=True)
     keeper = LeaseKeeper(deliveries, stop)
     keeper.start()
-    handler = ResultsWorker(workshop, keeper, Policy(limit=settings.max_wait_days * DAY)).handle
+    handler = ResultsWorker(workshop, keeper, Policy(limit=settings.max_wait_days * DAY), digests).handle
     loop = Loop(
         "results",
         engine,

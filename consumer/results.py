@@ -13,7 +13,7 @@ from consumer.decide import GiveBack as HandBack
 from consumer.deliver import Workshop, deliver
 from consumer.lease import LeaseKeeper
 from consumer.loop import Ack, Bury, GiveBack, Later, Result
-from ledger.api import Claim, Ended, Held, LedgerUnavailable, OtherBody, Superseded, announcement
+from ledger.api import Claim, Digests, Ended, Held, LedgerUnavailable, OtherBody, Superseded, announcement
 from messaging import faults
 from messaging.engine import Taken
 from messaging.messages import InvalidMessage, parse_event
@@ -26,13 +26,18 @@ SUPERSEDED_SECONDS = 30.0
 
 
 class ResultsWorker:
-    """Handles the wake-ups of both lanes."""
+    """Handles the wake-ups of both lanes.
 
-    def __init__(self, workshop: Workshop, keeper: LeaseKeeper, policy: Policy) -> None:
+    Args:
+        digests: what tells of a campaign that is complete; None: its runs have a mail each.
+    """
+
+    def __init__(self, workshop: Workshop, keeper: LeaseKeeper, policy: Policy, digests: Digests | None = None) -> None:
         self._workshop = workshop
         self._deliveries = workshop.deliveries
         self._keeper = keeper
         self._policy = policy
+        self._digests = digests
 
     def handle(self, taken: Taken) -> Result:
         """Do what is to be done about this message and say how to settle it."""
@@ -127,4 +132,6 @@ class ResultsWorker:
                 self._deliveries.fail(claim, reason)
                 faults.point("delivery.failed")
         told = announcement(claim.delivery_id)
-        return Result(Ack(), publish=(told,) if told else (), after=partial(self._workshop.clear, claim.delivery_id))
+        digests = self._digests.completed_by(claim.delivery_id) if self._digests else []
+        publish = (*([told] if told else []), *digests)
+        return Result(Ack(), publish=publish, after=partial(self._workshop.clear, claim.delivery_id))

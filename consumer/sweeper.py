@@ -1,4 +1,4 @@
-"""The sweep: wakes what is overdue, so that even a lost message loses nothing; and lets old rows forget."""
+"""The sweep: wakes what is overdue, so that even a lost message loses nothing; makes digests; lets old rows forget."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from ledger.api import Keep, Overdue, forget, lock, overdue, replayed, stamp, to_be_replayed
+from ledger.api import Digests, Keep, Overdue, forget, lock, overdue, replayed, stamp, to_be_replayed
 from messaging import faults
 from messaging.engine import BrokerError, BrokerUnavailable, Engine, Outgoing, Publisher
 from messaging.messages import Lane
@@ -25,19 +25,22 @@ class Sweeper:
         worker: who this is, for the lock.
         period: seconds between two rounds.
         keep: how long old rows keep what names people.
+        digests: makes one mail of what runs of a campaign have to tell.
     """
 
-    def __init__(self, engine: Engine, worker: str, period: float, keep: Keep) -> None:
+    def __init__(self, engine: Engine, worker: str, period: float, keep: Keep, digests: Digests) -> None:
         self._engine = engine
         self._worker = worker
         self._period = period
         self._keep = keep
+        self._digests = digests
         self._forgetting = False
 
     def round(self) -> None:
         """One round, unless another worker does it."""
         if lock(LOCK, self._worker, 3 * self._period):
             self.sweep()
+            self.digest()
             self.replay()
             self.forget()
 
@@ -52,6 +55,17 @@ class Sweeper:
                 for row in rows:
                     self._wake(publisher, row)
         return len(rows)
+
+    def digest(self) -> None:
+        """Send off the digests whose time has come."""
+        made = self._digests.due()
+        if made:
+            faults.point("sweep.gathered")
+            with self._engine.publisher() as publisher:
+                for message in made:
+                    facts = {"notification_id": message.message_id}
+                    if self._published(publisher, message, "digest.not_sent_off", facts):
+                        log.info("digest.made", **facts)
 
     def replay(self) -> None:
         """Publish the dead letters that somebody asked for in the admin, or by a command that did not come so far."""

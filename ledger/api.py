@@ -14,6 +14,7 @@ from ledger.definitions import (
     mark_unhealthy,
 )
 from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody, owed
+from ledger.digests import Digests
 from ledger.errors import LedgerUnavailable
 from ledger.expiry import Removal, until_when
 from ledger.keeping import Relink, relink_later, relinked, to_relink
@@ -22,6 +23,7 @@ from ledger.notifications import (
     MAIL_PATIENCE_SECONDS,
     NEXT_STEP_AFTER_FAILURE,
     DeliveryNotice,
+    DigestNotice,
     Notice,
     Notices,
     OperatorNotice,
@@ -29,6 +31,7 @@ from ledger.notifications import (
     notify_operator,
 )
 from ledger.operators import cancel, retry
+from ledger.outcomes import RunOutcome
 from ledger.reminders import remind
 from ledger.replay import replayed, to_be_replayed
 from ledger.results import Contents, Drawn
@@ -50,6 +53,8 @@ __all__ = [
     "Deliveries",
     "DeliveryNotice",
     "DeliveryView",
+    "DigestNotice",
+    "Digests",
     "Drawn",
     "Ended",
     "Held",
@@ -65,6 +70,7 @@ __all__ = [
     "Overdue",
     "Relink",
     "Removal",
+    "RunOutcome",
     "Stage",
     "State",
     "Superseded",

@@ -19,7 +19,7 @@ from backends.contract import Link, Stored
 from backends.errors import Superseded
 from ledger.addresses import new_key
 from ledger.models import Delivery, Notification, Picture, Placement, Step
-from ledger.states import Kind, NoticeState, Stage, State, StepKind
+from ledger.states import OWED, Kind, NoticeState, Stage, State, StepKind
 from ledger.steps import note
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.messages import SimulationCompleted, digest, parse_event
@@ -27,6 +27,7 @@ from messaging.terminal import harmless
 
 MOST_WARNINGS = 100
 LONGEST_WARNING = 500
+MOST_RUNS = 2**31 - 1  # of a campaign, that a column can hold
 DAY_SECONDS = 86400.0
 # A worker that was taken for dead may still be sending for a while.
 LEFTOVER_SECONDS = DAY_SECONDS
@@ -94,12 +95,14 @@ class Deliveries:
         worker: who this is, for people.
         lease: seconds that a claim holds without renewal.
         overdue: seconds past its time after which the sweep wakes a row.
+        digests: how runs of campaigns ended is gathered for `ledger.digests`; else each has a mail of its own.
     """
 
-    def __init__(self, worker: str, *, lease: float, overdue: float) -> None:
+    def __init__(self, worker: str, *, lease: float, overdue: float, digests: bool = True) -> None:
         self.worker = worker
         self.lease = lease
         self.overdue = overdue
+        self.digests = digests
 
     @unit_of_work
     def record(self, event: SimulationCompleted, body: bytes, publisher: str | None) -> None:
@@ -121,6 +124,7 @@ class Deliveries:
                     simulation_id=data.simulation_id,
                     title=data.title,
                     campaign_id=data.campaign.id if data.campaign else "",
+                    campaign_runs=min(data.campaign.runs, MOST_RUNS) if data.campaign and data.campaign.runs else None,
                     backend=data.backend,
                     page_key=new_key(),
                     received_at=Now(),
@@ -390,7 +394,7 @@ class Deliveries:
 
     @unit_of_work
     def finish(self, claim: Claim, link: Link, *, keep_days: int) -> None:
-        """Link, DELIVERED, and a PENDING notification per recipient, in one transaction."""
+        """Link, DELIVERED, and a notification per recipient, in one transaction."""
         with transaction.atomic():
             self._end(
                 claim,
@@ -412,7 +416,7 @@ class Deliveries:
 
     @unit_of_work
     def fail(self, claim: Claim, reason: str) -> None:
-        """FAILED, and a PENDING notification per recipient, in one transaction. The stage says where it failed."""
+        """FAILED, and a notification per recipient, in one transaction. The stage says where it failed."""
         reason = harmless(reason)
         with transaction.atomic():
             self._end(claim, State.FAILED, reason=reason)
@@ -475,6 +479,7 @@ class Deliveries:
     def _owe(self, claim: Claim, kind: Kind) -> None:
         occasion = Delivery.objects.values_list("round", flat=True).get(id=claim.delivery_id)
         recipients = dict.fromkeys(claim.event.data.recipients)
+        gathered = self.digests and claim.event.data.campaign is not None
         Notification.objects.bulk_create(
             [
                 Notification(
@@ -482,9 +487,10 @@ class Deliveries:
                     recipient=recipient,
                     kind=kind,
                     occasion=occasion,
+                    state=NoticeState.GATHERED if gathered else NoticeState.PENDING,
                     created_at=Now(),
                     due_at=Now(),
-                    wake_at=from_now(self.overdue),
+                    wake_at=None if gathered else from_now(self.overdue),
                     wake_seconds=self.overdue,
                 )
                 for recipient in recipients
@@ -522,6 +528,4 @@ def leave(delivery_id: UUID) -> None:
 
 def owed(delivery_id: UUID) -> bool:
     """True while a notification of this delivery is not sent and not given up."""
-    return Notification.objects.filter(
-        delivery_id=delivery_id, state__in=[NoticeState.PENDING, NoticeState.SENDING]
-    ).exists()
+    return Notification.objects.filter(delivery_id=delivery_id, state__in=OWED).exists()

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 
 from backends.contract import Stored
 from ledger.models import Delivery, Notification, Placement, StorageBackend
-from ledger.states import NoticeState, State, StepKind, may_become
+from ledger.states import OWED, NoticeState, State, StepKind, may_become
 from ledger.steps import note
 from ledger.work import from_now, unit_of_work
 
@@ -123,7 +123,7 @@ def _later(row: Any) -> Any:
         over = {State.DELIVERED, State.EXPIRED, State.CANCELLED, State.FAILED}
         return None if delivery.state in over else from_now(LOOK_AGAIN_SECONDS)
     notices = Notification.objects.filter(delivery_id=delivery.pk)
-    if notices.filter(state__in=[NoticeState.PENDING, NoticeState.SENDING]).exists():
+    if notices.filter(state__in=OWED).exists():
         return from_now(LOOK_AGAIN_SECONDS)
     over_at = end_of(keeps_until(delivery))
     return over_at if over_at > row.now else None
@@ -132,7 +132,11 @@ def _later(row: Any) -> Any:
 def keeps_until(delivery: Any) -> date:
     """The last day on which the archive of a DELIVERED one is kept, if that is not for ever."""
     sent = Notification.objects.filter(delivery_id=delivery.pk, state=NoticeState.SENT)
-    promised = sent.aggregate(last=Max("keep_until"))["last"]
+    return last_day(delivery, sent.aggregate(last=Max("keep_until"))["last"])
+
+
+def last_day(delivery: Any, promised: date | None) -> date:
+    """The same, where the latest date that a mail has stated is known; None: none has."""
     last: date = promised or (delivery.ended_at + timedelta(days=delivery.keep_days)).date()
     return max(last, delivery.kept_until or last)
 

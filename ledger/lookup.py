@@ -11,7 +11,7 @@ from django.db.models import Prefetch, Q
 
 from ledger.addresses import path_of
 from ledger.models import Delivery, Notification
-from ledger.states import ENDS, NoticeState, Stage, State
+from ledger.states import ENDS, OWED, NoticeState, Stage, State
 from ledger.work import seconds, seconds_until, unit_of_work
 from messaging.amounts import amount, duration, how_far
 
@@ -25,6 +25,7 @@ class NoticeView:
         failed_tries: how often the mail server did not take it.
         next_in: seconds until it is tried again; None: it is not, or is being sent.
         uncertain: how often it was sent again without knowing whether it had arrived.
+        digest: id of the mail that tells it together with other runs of its campaign; the four above are that one's.
     """
 
     recipient: str
@@ -35,10 +36,15 @@ class NoticeView:
     next_in: float | None
     sent_at: datetime | None
     uncertain: int
+    digest: UUID | None = None
 
     def __str__(self) -> str:
         """For a line: what became of it."""
         told = f"{self.recipient}, {self.kind}: {self.state}"
+        if self.digest is not None:
+            told += " in a digest"
+        elif self.state == NoticeState.GATHERED:
+            told += ", goes into the digest of its campaign"
         if self.sent_at:
             told += f" ({self.sent_at:%Y-%m-%d %H:%M:%S} UTC)"
         if self.failed_tries and self.next_in is not None:
@@ -130,12 +136,14 @@ class DeliveryView:
         if not self.simulation_id:
             return f"It ended ({State(self.state).label}); what it was about is not kept any more."
         mailed = sum(notice.state == NoticeState.SENT for notice in self.notices)
+        gathered = sum(notice.state == NoticeState.GATHERED for notice in self.notices)
+        rest = f"; gathered for the digest of its campaign: {gathered}" if gathered else ""
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         sentences = {
             State.RECEIVED: f"It waits in the queue for a worker{queue}.",
             State.WORKING: self._in_work(),
             State.WAITING: f"It waits and is tried again in {round(self.next_in or 0)} s: {self.reason}",
-            State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent.",
+            State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent{rest}.",
             State.FAILED: f"It failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
             State.CANCELLED: "It was cancelled.",
             State.EXPIRED: "Its archive was removed after its keep days.",
@@ -187,7 +195,9 @@ def _rows() -> Any:
         "stage_left": seconds_until("stage_since"),
         "lease_left": seconds_until("lease_until"),
     }
-    notices = Notification.objects.annotate(due_left=seconds_until("due_at"))
+    notices = Notification.objects.select_related("digest").annotate(
+        due_left=seconds_until("due_at"), digest_left=seconds_until("digest__due_at")
+    )
     return Delivery.objects.annotate(**left).prefetch_related(Prefetch("notifications", queryset=notices))
 
 
@@ -241,18 +251,22 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         statistics=tuple((one["label"], one["value"]) for one in row.statistics),
         notes=tuple(row.notes),
         warnings=tuple(row.warnings),
-        notices=tuple(
-            NoticeView(
-                recipient=notice.recipient,
-                kind=notice.kind,
-                state=notice.state,
-                reason=notice.reason,
-                failed_tries=notice.attempts,
-                next_in=seconds(notice.due_left) if notice.state == NoticeState.PENDING else None,
-                sent_at=notice.sent_at,
-                uncertain=notice.uncertain,
-            )
-            for notice in row.notifications.all()
-        ),
+        notices=tuple(map(_notice, row.notifications.all())),
         page=path_of(row.page_key) if row.page_key else "",
+    )
+
+
+def _notice(row: Any) -> NoticeView:
+    mail, left = (row.digest, row.digest_left) if row.digest else (row, row.due_left)
+    waits = mail.state == NoticeState.PENDING and row.state in OWED
+    return NoticeView(
+        recipient=row.recipient,
+        kind=row.kind,
+        state=row.state,
+        reason=row.reason or mail.reason,
+        failed_tries=mail.attempts,
+        next_in=seconds(left) if waits else None,
+        sent_at=row.sent_at,
+        uncertain=mail.uncertain,
+        digest=row.digest_id,
     )

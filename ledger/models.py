@@ -67,6 +67,7 @@ class Delivery(models.Model):
     simulation_id = models.CharField(max_length=200)
     title = models.CharField(max_length=200, blank=True)
     campaign_id = models.CharField(max_length=200, blank=True)
+    campaign_runs = models.PositiveIntegerField(null=True, help_text="Runs of the whole campaign, as the event says.")
     backend = models.CharField(max_length=200, help_text="Identifier of the storage backend that was asked for.")
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVED)
@@ -124,6 +125,7 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["state", "received_at"], name="delivery_state"),
             models.Index(fields=["simulation_id"], name="delivery_simulation"),
+            models.Index(fields=["campaign_id", "publisher", "ended_at"], name="delivery_campaign"),
             models.Index(fields=["wake_at"], name="delivery_wake", condition=Q(wake_at__isnull=False)),
             models.Index(fields=["relink_at"], name="delivery_relink", condition=Q(relink_at__isnull=False)),
         ]
@@ -189,10 +191,20 @@ class Placement(models.Model):
 
 
 class Notification(models.Model):
-    """One mail that is owed to one recipient: about a delivery, or, to an operator, about something else."""
+    """One mail that is owed to one recipient: about a delivery, about a campaign, or, to an operator, about others.
+
+    What a delivery of a campaign has to tell is GATHERED, and told by the ``digest`` that it belongs to.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="notifications", null=True)
+    digest = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        related_name="gathered",
+        null=True,
+        help_text="The mail that tells it together with others.",
+    )
     about = models.CharField(max_length=250, blank=True, help_text="What it is about, if not a delivery.")
     text = models.TextField(blank=True, help_text="What it tells, if it is not about a delivery.")
     recipient = models.CharField(max_length=254)
@@ -220,7 +232,10 @@ class Notification(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["delivery", "recipient", "kind", "occasion"], name="one_mail_per_occasion")
         ]
-        indexes = [models.Index(fields=["wake_at"], name="notification_wake", condition=Q(wake_at__isnull=False))]
+        indexes = [
+            models.Index(fields=["wake_at"], name="notification_wake", condition=Q(wake_at__isnull=False)),
+            models.Index(fields=["state", "digest"], name="notification_state"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} to {self.recipient}"

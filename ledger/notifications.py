@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from django.db import transaction
 from django.db.models import Case, F, IntegerField, Q, QuerySet, When
 from django.db.models.functions import Coalesce, Now
 
@@ -14,12 +16,15 @@ from backends.errors import Superseded
 from ledger.addresses import page_path, path_of
 from ledger.expiry import keeps_until
 from ledger.models import Delivery, Notification
+from ledger.operators import STARTED_AGAIN
+from ledger.outcomes import RunOutcome, fix_dates, outcomes_of, told_before
 from ledger.results import Contents, Drawn, contents_of, pictures_of
 from ledger.states import Kind, NoticeState, State
 from ledger.study import Compared, compared
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.engine import Outgoing
 from messaging.messages import (
+    CampaignDigestMessage,
     Completed,
     DeliveryFailedMessage,
     Failed,
@@ -29,6 +34,7 @@ from messaging.messages import (
     Statistic,
     parse_event,
 )
+from messaging.messages import Digest as DigestData
 from messaging.messages import Notice as OperatorNoticeData
 from messaging.terminal import harmless
 
@@ -63,6 +69,22 @@ class OperatorNotice(Notice):
 
     about: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestNotice(Notice):
+    """A mail about a campaign, or, of kind REMINDER, about archives of a campaign that are about to be removed.
+
+    Args:
+        runs: how many the campaign has, as the latest event says; None: none does.
+        outcomes: what this mail tells.
+        before: runs that the recipient was told of by other mails, as they were told last.
+    """
+
+    campaign: str
+    runs: int | None
+    outcomes: tuple[RunOutcome, ...]
+    before: tuple[RunOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +133,7 @@ class Notices:
         """Claim a notification that is due, or that a dead sender has left; None: there is none.
 
         Args:
-            subject: a delivery, or a notice to an operator.
+            subject: a delivery, a digest, or a notice to an operator.
         """
         while True:
             candidate = Notification.objects.filter(self._free(), _about(subject)).values_list("id", flat=True).first()
@@ -131,10 +153,10 @@ class Notices:
                 wake_at=from_now(self.lease + self.overdue),
                 wake_seconds=self.overdue,
             )
-            if changed:
-                return self._claimed(candidate)
+            if changed and (notice := self._claimed(candidate)):
+                return notice
 
-    def _claimed(self, notification_id: UUID) -> Notice:
+    def _claimed(self, notification_id: UUID) -> Notice | None:
         row = (
             Notification.objects.select_related("delivery")
             .annotate(trouble=seconds_until("trouble_since"), today=Now())
@@ -150,8 +172,10 @@ class Notices:
             "uncertain": row.uncertain,
         }
         delivery = row.delivery
-        if delivery is None:
+        if delivery is None and row.kind == Kind.OPERATOR:
             return OperatorNotice(**claimed, about=row.about, text=row.text)
+        if delivery is None:
+            return self._claimed_digest(row, claimed)
         if not delivery.keep_days:
             keep_until = None
         elif claimed["kind"] == Kind.REMINDER:
@@ -180,6 +204,23 @@ class Notices:
             reason=delivery.reason,
         )
 
+    def _claimed_digest(self, row: Any, claimed: Mapping[str, Any]) -> DigestNotice | None:
+        fix_dates(row)
+        outcomes = outcomes_of(row.id)
+        if not outcomes:  # an operator was faster
+            Notification.objects.filter(id=row.id, fence=row.fence).update(
+                state=NoticeState.FAILED, reason=STARTED_AGAIN, lease_until=None, wake_at=None
+            )
+            return None
+        campaign = outcomes[-1].event.campaign
+        return DigestNotice(
+            **claimed,
+            campaign=campaign.id if campaign else "",
+            runs=campaign.runs if campaign else None,
+            outcomes=outcomes,
+            before=told_before(row.id, row.recipient) if row.kind == Kind.DIGEST else (),
+        )
+
     @unit_of_work
     def data_starts(self, notice: Notice) -> None:
         """Commit that SMTP's DATA is about to begin.
@@ -197,14 +238,11 @@ class Notices:
     @unit_of_work
     def sent(self, notice: Notice) -> None:
         """It is with the mail server."""
-        self._mine(notice).update(
-            state=NoticeState.SENT,
-            sent_at=Now(),
-            data_started=False,
-            reason="",
-            lease_until=None,
-            wake_at=None,
-        )
+        with transaction.atomic():
+            if self._mine(notice).update(
+                state=NoticeState.SENT, sent_at=Now(), data_started=False, reason="", lease_until=None, wake_at=None
+            ):
+                _gathered_by(notice).update(state=NoticeState.SENT, sent_at=Now())
 
     @unit_of_work
     def postpone(self, notice: Notice, delay: float, reason: str) -> None:
@@ -224,9 +262,12 @@ class Notices:
     @unit_of_work
     def fail(self, notice: Notice, reason: str) -> None:
         """It will never be sent to this recipient."""
-        self._mine(notice).update(
-            state=NoticeState.FAILED, reason=harmless(reason), data_started=False, lease_until=None, wake_at=None
-        )
+        reason = harmless(reason)
+        with transaction.atomic():
+            if self._mine(notice).update(
+                state=NoticeState.FAILED, reason=reason, data_started=False, lease_until=None, wake_at=None
+            ):
+                _gathered_by(notice).update(state=NoticeState.FAILED, reason=reason)
 
     @unit_of_work
     def seconds_to_next(self, subject: UUID) -> float | None:
@@ -248,6 +289,11 @@ class Notices:
     @staticmethod
     def _mine(notice: Notice) -> QuerySet[Notification]:
         return Notification.objects.filter(id=notice.id, fence=notice.fence, state=NoticeState.SENDING)
+
+
+def _gathered_by(notice: Notice) -> QuerySet[Notification]:
+    """What a digest tells: sent and failed with it."""
+    return Notification.objects.filter(digest_id=notice.id, state=NoticeState.GATHERED)
 
 
 def _about(subject: UUID) -> Q:
@@ -276,18 +322,22 @@ def notify_operator(about: str, text: str, recipient: str) -> bool:
 
 
 @unit_of_work
-def operator_message(notice_id: UUID) -> Outgoing | None:
-    """The message that wakes the email sender for a notice to an operator; the same each time."""
+def notice_message(notice_id: UUID) -> Outgoing | None:
+    """The message that wakes the email sender for a mail that is not about one delivery; the same each time."""
     row = Notification.objects.filter(id=notice_id, delivery=None).first()
     if row is None:
         return None
-    message = OperatorNoticeMessage(
-        id=row.id,
-        source=SOURCE,
-        time=row.created_at,
-        subject=row.about,
-        data=OperatorNoticeData(notice_id=row.id, about=row.about, text=row.text),
-    )
+    envelope: dict[str, Any] = {"id": row.id, "source": SOURCE, "time": row.created_at, "subject": row.about}
+    message: OperatorNoticeMessage | CampaignDigestMessage
+    if row.kind == Kind.OPERATOR:
+        told = OperatorNoticeData(notice_id=row.id, about=row.about, text=row.text)
+        message = OperatorNoticeMessage(**envelope, data=told)
+    else:
+        told_runs = row.gathered.values_list("delivery__campaign_id", flat=True).order_by("id")
+        message = CampaignDigestMessage(
+            **envelope,
+            data=DigestData(notice_id=row.id, kind=row.kind, campaign=told_runs.first() or "", runs=told_runs.count()),
+        )
     return Outgoing(routing_key=message.routing_key, body=message.to_bytes(), message_id=str(row.id))
 
 

@@ -66,6 +66,7 @@ def retry(delivery_id: UUID) -> bool:
             note(delivery_id, StepKind.RETRIED)
             # A mail about the failure that has not gone out yet would now be wrong.
             unsent = Q(state=NoticeState.PENDING) | Q(state=NoticeState.SENDING, data_started=False)
+            unsent |= Q(state=NoticeState.GATHERED) & (Q(digest=None) | Q(digest__state=NoticeState.PENDING))
             Notification.objects.filter(unsent, delivery_id=delivery_id).update(
                 state=NoticeState.FAILED,
                 fence=F("fence") + 1,

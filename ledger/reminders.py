@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db.models import F
+from django.db import transaction
+from django.db.models import F, Max, Q
 from django.db.models.functions import Now
 
-from ledger.expiry import end_of, keeps_until
+from ledger.expiry import end_of, last_day
 from ledger.models import Notification, Placement
 from ledger.states import Kind, NoticeState, State
 from ledger.work import from_now, unit_of_work
@@ -19,10 +20,13 @@ DAY_SECONDS = 86400.0
 
 
 @unit_of_work
-def remind(days: int) -> int:
-    """Owe a reminder for each archive that is removed within ``days``; returns how many mails there are to send.
+def remind(days: int, *, digests: bool = True) -> int:
+    """Owe a reminder for each archive that is removed within ``days``; returns how many.
 
     Of a delivery whose event was erased nobody knows any more who is to be told.
+
+    Args:
+        digests: reminders of a campaign's archives are gathered; else each has a mail of its own.
     """
     soon = Placement.objects.filter(
         remove_at__gt=Now(),
@@ -32,28 +36,35 @@ def remind(days: int) -> int:
         delivery__state=State.DELIVERED,
         delivery__keep_days__gte=LONG_ENOUGH * days,
     ).exclude(delivery__body=b"")
-    made = 0
-    for place in soon.select_related("delivery").annotate(now=Now()).order_by("remove_at")[:BATCH]:
-        until = keeps_until(place.delivery)
-        if end_of(until) > place.now + timedelta(days=days):
+    mails = "delivery__notifications"
+    soon = soon.annotate(
+        now=Now(),
+        promised=Max(f"{mails}__keep_until", filter=Q(**{f"{mails}__state": NoticeState.SENT})),
+        reminded=Max(f"{mails}__occasion", filter=Q(**{f"{mails}__kind": Kind.REMINDER})),
+    )
+    owed: list[Notification] = []
+    for place in soon.select_related("delivery").defer("delivery__body").order_by("remove_at").iterator(BATCH):
+        until = last_day(place.delivery, place.promised)
+        if end_of(until) > place.now + timedelta(days=days) or place.reminded == until.toordinal():
             continue
-        about = Notification.objects.filter(delivery_id=place.delivery_id)
-        if about.filter(kind=Kind.REMINDER, occasion=until.toordinal()).exists():
-            continue
-        told = about.filter(kind=Kind.DELIVERED, state=NoticeState.SENT).values_list("recipient", flat=True)
-        owed = [
+        told = Notification.objects.filter(
+            delivery_id=place.delivery_id, kind=Kind.DELIVERED, state=NoticeState.SENT
+        ).values_list("recipient", flat=True)
+        gathered = digests and bool(place.delivery.campaign_id)
+        owed += [
             Notification(
                 delivery_id=place.delivery_id,
                 recipient=recipient,
                 kind=Kind.REMINDER,
                 occasion=until.toordinal(),
+                state=NoticeState.GATHERED if gathered else NoticeState.PENDING,
                 created_at=Now(),
                 due_at=Now(),
-                wake_at=Now(),
+                wake_at=None if gathered else Now(),
                 wake_seconds=60.0,
             )
             for recipient in dict.fromkeys(told)
         ]
-        Notification.objects.bulk_create(owed, ignore_conflicts=True)
-        made += len(owed)
-    return made
+    with transaction.atomic():  # a campaign's are seen together, so that one digest tells them
+        Notification.objects.bulk_create(owed, batch_size=BATCH, ignore_conflicts=True)
+    return len(owed)

@@ -19,7 +19,7 @@ from django.db.models.functions import Cast, Concat, Now
 
 from ledger.dead_letters import OPEN
 from ledger.models import DeadLetter, Delivery, Notification, Picture, Placement, Step
-from ledger.states import ENDS, NoticeState
+from ledger.states import ENDS, OWED
 from ledger.work import from_now, unit_of_work
 
 DAY: Final = 24 * 3600.0
@@ -60,15 +60,14 @@ def forget(keep: Keep, limit: int = BATCH) -> dict[str, int]:
 
 
 def _due(keep: Keep) -> Mapping[str, QuerySet[Any]]:
-    unsent = [NoticeState.PENDING, NoticeState.SENDING]
-    owed = Notification.objects.filter(delivery_id=OuterRef("pk"), state__in=unsent)
-    told = Notification.objects.filter(delivery=None).exclude(state__in=unsent).order_by()
+    owed = Notification.objects.filter(delivery_id=OuterRef("pk"), state__in=OWED)
+    told = Notification.objects.filter(delivery=None).exclude(state__in=OWED).order_by()
     ended = Delivery.objects.filter(~Exists(owed), state__in=ENDS).order_by()
     placed = Placement.objects.filter(delivery_id=OuterRef("pk"))  # names the archive; the expiry removes both
     return {
         "deliveries": _older(ended.filter(~Exists(placed)).exclude(simulation_id=""), "ended_at", keep.deliveries_days),
         "events": _older(ended.exclude(body=b""), "ended_at", keep.recipients_days),
-        "operator notices": _older(told, "created_at", keep.recipients_days),
+        "notices and digests": _older(told, "created_at", keep.recipients_days),
         "dead letters": _older(DeadLetter.objects.exclude(OPEN).order_by(), "closed_at", keep.recipients_days),
         "history": _older(LogEntry.objects.order_by(), "action_time", keep.deliveries_days),
         "sessions": Session.objects.filter(expire_date__lt=Now()),
@@ -112,7 +111,7 @@ def _forget_deliveries(ids: list[Any]) -> None:
 _FORGET: Final[Mapping[str, Callable[[list[Any]], object]]] = {
     "deliveries": _forget_deliveries,
     "events": _forget_events,
-    "operator notices": lambda ids: Notification.objects.filter(pk__in=ids).delete(),
+    "notices and digests": lambda ids: Notification.objects.filter(pk__in=ids).delete(),
     "dead letters": lambda ids: DeadLetter.objects.filter(pk__in=ids).delete(),
     "history": lambda ids: LogEntry.objects.filter(pk__in=ids).delete(),
     "sessions": lambda ids: Session.objects.filter(pk__in=ids).delete(),

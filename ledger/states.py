@@ -55,10 +55,15 @@ def may_become(target: State) -> list[State]:
 class NoticeState(TextChoices):
     """Where a notification stands."""
 
+    GATHERED = "GATHERED", "gathered"  # the digest that it is told in; it is sent or has failed with that
     PENDING = "PENDING", "pending"  # an email sender that claims it
     SENDING = "SENDING", "being sent"  # the sender that holds the lease; another one once the lease is dead
     SENT = "SENT", "sent"
     FAILED = "FAILED", "failed"
+
+
+# Somebody is still to be told: what the mail is about must not go before.
+OWED: Final = (NoticeState.GATHERED, NoticeState.PENDING, NoticeState.SENDING)
 
 
 class Kind(TextChoices):
@@ -67,6 +72,7 @@ class Kind(TextChoices):
     DELIVERED = "delivered", "delivered"
     FAILED = "failed", "failed"
     REMINDER = "reminder", "reminder"
+    DIGEST = "digest", "digest of a campaign"
     OPERATOR = "operator", "for the operator"
 
 

@@ -10,8 +10,8 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Least, Now
 
 from ledger.models import Delivery, Lock, Notification
-from ledger.notifications import announcement, operator_message
-from ledger.states import NoticeState, State
+from ledger.notifications import announcement, notice_message
+from ledger.states import Kind, NoticeState, State
 from ledger.work import from_now, unit_of_work
 from messaging.engine import Outgoing
 from messaging.messages import Lane
@@ -26,7 +26,7 @@ class Overdue:
     """A row to be woken: publish ``wake_up``, then `stamp` it.
 
     Args:
-        subject: id of a delivery, or of a notice to an operator.
+        subject: id of a delivery, or of a mail that is not about one.
     """
 
     subject: UUID
@@ -69,10 +69,10 @@ def overdue(ready: Mapping[Lane, int], announced: int = 0) -> list[Overdue]:
     for delivery_id, state, lane_name, body in due.values_list("id", "state", "lane", "body")[:BATCH]:
         found[delivery_id] = Overdue(delivery_id, state, _wake_up(delivery_id, lane_name, body))
     owed = Notification.objects.filter(wake_at__lte=Now())
-    for notice_id in owed.filter(delivery=None).values_list("id", flat=True)[:BATCH]:
-        told = operator_message(notice_id)
+    for notice_id, kind in owed.filter(delivery=None).values_list("id", "kind")[:BATCH]:
+        told = notice_message(notice_id)
         if told is not None:
-            found[notice_id] = Overdue(notice_id, "operator's notice", told)
+            found[notice_id] = Overdue(notice_id, Kind(kind).label, told)
     about_deliveries = owed.exclude(delivery=None)
     pending = Notification.objects.filter(state=NoticeState.PENDING, due_at__lte=Now()).exclude(delivery=None)
     if pending.values("delivery_id").distinct().count() <= announced:

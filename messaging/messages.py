@@ -1,4 +1,4 @@
-"""The three messages, as CloudEvents 1.0 in structured mode (``application/cloudevents+json``).
+"""The messages, as CloudEvents 1.0 in structured mode (``application/cloudevents+json``).
 
 Source of the envelope's rules: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 
@@ -179,6 +179,15 @@ class Notice(_Part):
     text: str = Field(description="A sentence for the operator.")
 
 
+class Digest(_Part):
+    """One mail about several runs of a campaign."""
+
+    notice_id: UUID = Field(description="One mail to one recipient.")
+    kind: str = Field(description="``digest``: how they ended; ``reminder``: their archives are about to be removed.")
+    campaign: str = Field(description="Id of the parameter study.")
+    runs: int = Field(ge=0, description="How many runs were gathered for it.")
+
+
 class _Envelope(_Part):
     specversion: Literal["1.0"] = "1.0"
     id: UUID
@@ -245,10 +254,28 @@ class OperatorNoticeMessage(_Envelope):
         return "operator.notice"
 
 
-Message = SimulationCompleted | LinkReadyMessage | DeliveryFailedMessage | OperatorNoticeMessage
+class CampaignDigestMessage(_Envelope):
+    """``campaign.digest``: several runs of a campaign are to be told in one mail; wakes the email sender."""
+
+    type: Literal["simcourier.campaign.digest.v1"] = "simcourier.campaign.digest.v1"
+    data: Digest
+
+    @property
+    def routing_key(self) -> str:
+        """Where the message is routed: to the email sender."""
+        return "campaign.digest"
+
+
+Message = SimulationCompleted | LinkReadyMessage | DeliveryFailedMessage | OperatorNoticeMessage | CampaignDigestMessage
 KINDS: dict[str, type[Message]] = {
     kind.model_fields["type"].default: kind
-    for kind in (SimulationCompleted, LinkReadyMessage, DeliveryFailedMessage, OperatorNoticeMessage)
+    for kind in (
+        SimulationCompleted,
+        LinkReadyMessage,
+        DeliveryFailedMessage,
+        OperatorNoticeMessage,
+        CampaignDigestMessage,
+    )
 }
 
 

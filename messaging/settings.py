@@ -168,6 +168,13 @@ class Settings(BaseModel):
     )
     max_wait_days: float = Field(default=14, gt=0, le=365, description="Nothing waits longer than this: then FAILED.")
 
+    digest_quiet_minutes: int = Field(
+        default=30,
+        ge=0,
+        le=1440,
+        description="Runs of a campaign are told in one mail: once all are there that the events state, or this long "
+        "after the last one, or a day after the first. 0: each run has a mail of its own.",
+    )
     remind_days: int = Field(
         default=3,
         ge=0,

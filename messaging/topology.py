@@ -86,6 +86,7 @@ class Topology:
         routes["link.ready"] = (self.notifications,)
         routes["delivery.failed"] = (self.notifications,)
         routes["operator.notice"] = (self.notifications,)
+        routes["campaign.digest"] = (self.notifications,)
         return routes
 
     def rung(self, delay: float) -> float:

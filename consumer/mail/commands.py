@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from ledger import setup
 from messaging.cli import settings_of
 
-KINDS = ("delivered", "delivered-failed", "failed", "reminder", "operator")
+KINDS = ("delivered", "delivered-failed", "failed", "reminder", "digest", "digest-reminder", "operator")
 SITE = "https://simcourier.example.org"
 
 
@@ -41,7 +41,7 @@ def email() -> None:
 @click.option("--list", "list_kinds", is_flag=True, help="Only list the kinds.")
 @click.pass_context
 def preview(ctx: click.Context, kinds: tuple[str, ...], *, output: Path, list_kinds: bool) -> None:
-    """Write mails about a made-up delivery, each as .eml, .html and .txt; without a KIND, one of every kind.
+    """Write mails about made-up deliveries, each as .eml, .html and .txt; without a KIND, one of every kind.
 
     Nothing is sent, and neither broker nor ledger is needed. Sender and site are those of your settings.
 
@@ -80,5 +80,7 @@ def _write(stem: Path, mail: EmailMessage) -> None:
         if part.get_content_maintype() == "image":
             stem.with_name(f"{stem.name}.png").write_bytes(bytes(part.get_content()))
             page = page.replace(f"cid:{part['Content-ID'].strip('<>')}", f"{stem.name}.png")
+        if part.get_content_subtype() == "csv":
+            stem.with_name(f"{stem.name}.csv").write_bytes(str(part.get_content()).encode())
     stem.with_name(f"{stem.name}.html").write_text(page, "utf-8")
     stem.with_name(f"{stem.name}.txt").write_text(str(text.get_content()), "utf-8")

@@ -16,9 +16,19 @@ from typing import Any
 from css_inline import CSSInliner
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from consumer.mail import words
+from consumer.mail import attachment, words
+from consumer.mail.digest import digest, reminder
 from consumer.report.digits import count
-from ledger.api import NEXT_STEP_AFTER_FAILURE, DeliveryNotice, Drawn, Kind, Notice, OperatorNotice, until_when
+from ledger.api import (
+    NEXT_STEP_AFTER_FAILURE,
+    DeliveryNotice,
+    DigestNotice,
+    Drawn,
+    Kind,
+    Notice,
+    OperatorNotice,
+    until_when,
+)
 from messaging.amounts import file_size
 
 SUBJECTS = {
@@ -69,21 +79,31 @@ class Renderer:
         mail["Message-ID"] = f"<{notice.id}@{domain}>"
         mail["Auto-Submitted"] = "auto-generated"
         picture: Drawn | None = None
+        template = str(notice.kind)
         match notice:
             case DeliveryNotice():
                 values = self._about_delivery(notice)
                 picture = notice.picture if notice.kind == Kind.DELIVERED else None
+            case DigestNotice() if notice.kind == Kind.REMINDER:
+                values, template = reminder(notice, self._site), "reminders"
+            case DigestNotice():
+                values = digest(notice, self._site)
             case OperatorNotice():
                 values = _to_operator(notice)
             case _:
                 raise TypeError(notice)
         values |= {"picture": picture, "picture_id": f"plot.{notice.id}@{domain}"}
         mail["Subject"] = values["subject"]
-        mail.set_content(self._templates.get_template(f"{notice.kind}.txt.j2").render(values))
-        html = self._inliner.inline(self._templates.get_template(f"{notice.kind}.html.j2").render(values))
+        mail.set_content(self._templates.get_template(f"{template}.txt.j2").render(values))
+        html = self._inliner.inline(self._templates.get_template(f"{template}.html.j2").render(values))
         mail.add_alternative(html, subtype="html")
         if picture is not None:
             _embed(mail, picture.png, values["picture_id"])
+        if isinstance(notice, DigestNotice):
+            runs = attachment.runs_csv(notice.outcomes, self._site)
+            mail.add_attachment(
+                runs, maintype="text", subtype="csv", filename=attachment.NAME, params={"charset": "utf-8"}
+            )
         return mail
 
     def _about_delivery(self, notice: DeliveryNotice) -> dict[str, Any]:

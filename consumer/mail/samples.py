@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
 from consumer.report import charts, picture
-from consumer.report.digits import amount
+from consumer.report.digits import amount, with_unit
 from consumer.statistics.model import Trace
-from ledger.api import Compared, Contents, DeliveryNotice, Drawn, Kind, Notice, OperatorNotice
+from ledger.api import Compared, Contents, DeliveryNotice, DigestNotice, Drawn, Kind, Notice, OperatorNotice, RunOutcome
 from messaging.messages import Completed
 
 _ENDED = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -36,6 +38,8 @@ def sample(kind: str, recipient: str) -> Notice:
             "    simcourier backends check dropbox-group"
         )
         return OperatorNotice(**_common(kind, recipient), about="storage backend dropbox-group", text=text)
+    if kind.startswith("digest"):
+        return _digest(kind, recipient)
     failed = kind == "delivered-failed"
     event = Completed.model_validate(
         {
@@ -78,12 +82,69 @@ def sample(kind: str, recipient: str) -> Notice:
     )
 
 
+def _digest(kind: str, recipient: str) -> DigestNotice:
+    """M/M/1 with four loads, two buffers and ten seeds each; one run is missing, two could not be delivered."""
+    chance = np.random.default_rng(7)
+    runs = []
+    for number, (load, buffer, seed) in enumerate(product((0.2, 0.5, 0.8, 0.9), (10, 100), range(10))):
+        lost = number in {23, 77} and kind == "digest"
+        event = Completed.model_validate(
+            {
+                "simulation_id": f"mm1-rho{load}-k{buffer}-seed{seed}",
+                "title": f"M/M/1, load {load}, buffer {buffer}, seed {seed}",
+                "simulator": "OMNeT++",
+                "outcome": "failed" if number == 41 else "succeeded",  # noqa: PLR2004 - one of them
+                "exit_code": 139 if number == 41 else 0,  # noqa: PLR2004
+                "results": {"location": "file:///scratch/anna/mm1"},
+                "backend": "local",
+                "recipients": [recipient],
+                "campaign": {
+                    "id": "mm1-study",
+                    "parameters": {"load": load, "buffer": buffer, "policy": "fifo", "seed": seed},
+                    "runs": 80,
+                },
+            }
+        )
+        waiting = load / (1 - load) * (1 + 0.04 * float(chance.normal()))
+        runs.append(
+            RunOutcome(
+                delivery_id=UUID(int=100 + number),
+                kind=Kind.FAILED if lost else Kind.REMINDER if kind == "digest-reminder" else Kind.DELIVERED,
+                event=event,
+                reason="The account at Dropbox has no room, and nobody has made any for 14 days." if lost else "",
+                statistics=() if lost else tuple(_told(waiting, load, 2 * load ** (buffer / 10), chance)),
+                notes=("1 file ends in the middle: results.vec. Was the simulation killed? What is whole was read.",)
+                if number == 41  # noqa: PLR2004
+                else (),
+                warnings=(),
+                link="" if lost else f"https://files.example.org/f/{number:012x}/mm1.zip",
+                link_expires=None,
+                archive_name="" if lost else f"mm1-{number}.zip",
+                archive_size=0 if lost else 1_384_211,
+                archive_sha256="" if lost else f"{number:064x}",
+                keep_until=None if lost else (_ENDED + timedelta(days=30)).date(),
+                page=f"/d/Wk9Tn2vPq0aJm5RxUe7sYh3LbC1d{number:04}/",
+            )
+        )
+    return DigestNotice(**_common(kind, recipient), campaign="mm1-study", runs=80, outcomes=tuple(runs))
+
+
+def _told(waiting: float, load: float, dropped: float, chance: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for label, unit, value in (
+        ("lifeTime, Mm1.sink, mean", "s", waiting / load),
+        ("queueLength, Mm1.queue, mean over time", "", waiting),
+        ("utilization, Mm1.server", "", load * (1 + 0.01 * float(chance.normal()))),
+        ("dropped:count, Mm1.queue", "", float(chance.poisson(dropped))),
+    ):
+        yield {"label": label, "value": with_unit(value, unit), "number": value, "unit": unit}
+
+
 def _common(kind: str, recipient: str) -> dict[str, Any]:
     return {
         "id": UUID(int=1),
         "fence": 1,
         "recipient": recipient,
-        "kind": Kind(kind.partition("-")[0]),
+        "kind": Kind(kind.rpartition("-")[2] if kind.startswith("digest") else kind.partition("-")[0]),
         "attempts": 0,
         "trouble_seconds": 0.0,
         "uncertain": 0,

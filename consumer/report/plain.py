@@ -14,6 +14,7 @@ _BLANKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 _UNFIT = re.compile(f"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]|{UNSEEN.pattern}")
 _HALVES = re.compile("[\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
+_FORMULA = tuple("=+-@\t\r")
 
 
 def one_line(text: str) -> str:
@@ -34,6 +35,12 @@ def shortened(text: str, longest: int = LONGEST) -> str:
 def shown(text: str) -> str:
     """The text as a page or a mail shows it."""
     return one_line(shortened(text))
+
+
+def cell_text(text: str) -> str:
+    """The text on one line, as a cell of a CSV file that no spreadsheet takes for a formula."""
+    line = one_line(text)
+    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def encodable(text: str) -> str:

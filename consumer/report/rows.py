@@ -17,7 +17,7 @@ import numpy as np
 
 from consumer.formats.contract import Floats
 from consumer.report.names import Names
-from consumer.report.plain import LONGEST, one_line
+from consumer.report.plain import LONGEST, cell_text, one_line
 from consumer.report.runs import settings
 from consumer.statistics.model import (
     PERCENTILES,
@@ -38,7 +38,6 @@ class Numbers(str):
 
 Value = str | float | None
 
-_FORMULA = tuple("=+-@\t\r")
 _RUN_AND_ITEM = ("run", "module", "name")
 
 
@@ -178,18 +177,13 @@ def _cell(value: Value) -> str:
     if isinstance(value, Numbers):
         return value
     if isinstance(value, str):
-        return _short_text(value) if len(value) <= LONGEST else _text(value)
+        return _short_text(value) if len(value) <= LONGEST else cell_text(value)
     if math.isnan(value):
         return ""
     return repr(float(value)).removesuffix(".0")
 
 
-def _text(value: str) -> str:
-    text = one_line(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-_short_text = lru_cache(maxsize=512)(_text)  # names of runs, modules and quantities come again and again
+_short_text = lru_cache(maxsize=512)(cell_text)  # names of runs, modules and quantities come again and again
 
 
 def _numbers(values: Floats) -> list[str]:

@@ -24,7 +24,7 @@ def retention(ctx: click.Context, *, as_json: bool) -> None:
     counts = due(Keep(recipients, deliveries))
     told = [
         ("events", "events and recipients of ended deliveries", "keep_recipients_days"),
-        ("operator notices", "mails to operators", "keep_recipients_days"),
+        ("notices and digests", "mails to operators, and digests of campaigns", "keep_recipients_days"),
         ("dead letters", "dead letters that are closed", "keep_recipients_days"),
         ("deliveries", "what ended deliveries were about", "keep_deliveries_days"),
         ("history", "history of the admin", "keep_deliveries_days"),

@@ -198,7 +198,7 @@ def test_a_replay_that_was_cut_off_counts_as_open_and_the_sweep_of_a_worker_ends
     settings: Settings, engine: Engine
 ) -> None:
     from consumer.sweeper import Sweeper
-    from ledger.api import Keep, forget
+    from ledger.api import Digests, Keep, forget
     from ledger.models import DeadLetter
     from ledger.replay import replay
     from ledger.work import from_now
@@ -210,7 +210,7 @@ def test_a_replay_that_was_cut_off_counts_as_open_and_the_sweep_of_a_worker_ends
     DeadLetter.objects.update(closed_at=from_now(-100 * 86400))
     assert forget(Keep(90, 365)) == {}, "nothing that is not out yet is erased"
     assert [(letter.id, letter.closed_as) for letter in still_open()] == [(1, "replaying")]
-    sweeper = Sweeper(engine, "host:1", 10, Keep(90, 365))
+    sweeper = Sweeper(engine, "host:1", 10, Keep(90, 365), Digests(quiet=1800, overdue=60))
     sweeper.round()
     sweeper.round()
 

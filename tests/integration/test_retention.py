@@ -263,7 +263,7 @@ def test_what_operators_were_mailed_goes_and_what_they_are_owed_stays(deliveries
     Notification.objects.exclude(about="owed").update(state="SENT")
     Notification.objects.exclude(about="sent lately").update(created_at=now() - timedelta(days=91))
 
-    assert forget(of(90, 365)) == {"operator notices": 1}
+    assert forget(of(90, 365)) == {"notices and digests": 1}
     assert sorted(Notification.objects.values_list("about", flat=True)) == ["owed", "sent lately"]
 
 
@@ -285,6 +285,7 @@ def test_of_all_workers_one_forgets_once_an_hour_batch_by_batch(
 ) -> None:
     from consumer import sweeper
     from ledger import retention
+    from ledger.api import Digests
     from ledger.models import Lock
     from ledger.work import from_now
     from messaging.connect import connect
@@ -292,7 +293,8 @@ def test_of_all_workers_one_forgets_once_an_hour_batch_by_batch(
 
     monkeypatch.setattr(sweeper, "forget", partial(retention.forget, limit=2))
     engine = connect(f"sqlite:///{tmp_path}/b/broker.db", Topology())
-    first, second = (sweeper.Sweeper(engine, name, 10, of(90, 365)) for name in ("a", "b"))
+    digests = Digests(quiet=1800, overdue=60)
+    first, second = (sweeper.Sweeper(engine, name, 10, of(90, 365), digests) for name in ("a", "b"))
 
     def fail_and_age(count: int) -> None:
         for _ in range(count):

@@ -33,10 +33,10 @@ def deliveries(sqlite_ledger: Settings) -> Deliveries:
 @pytest.fixture
 def sweeper(broker: Engine, deliveries: Deliveries) -> Any:
     from consumer.sweeper import Sweeper
-    from ledger.api import Keep
+    from ledger.api import Digests, Keep
 
     del deliveries
-    return Sweeper(broker, "host:1", 10, Keep(0, 0))
+    return Sweeper(broker, "host:1", 10, Keep(0, 0), Digests(quiet=1800, overdue=60))
 
 
 def bodies(consumer: Consumer) -> list[bytes]:
