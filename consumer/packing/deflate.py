@@ -18,8 +18,8 @@ Compression = Literal["fast", "small"]
 COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 
 BLOCK = 1024 * 1024
-# The levels below are up to three times as fast where text repeats itself, no faster on numbers, and make other bytes of
-# the same block once in 20,000 to 60,000 times, depending on where things lie in memory (isal 1.9.1 with AVX-512).
+# The levels below are up to five times as fast where text repeats itself, no faster on numbers, and make other bytes
+# of the same block once in 20,000 to 60,000 times, depending on where things lie in memory (isal 1.9.1 with AVX-512).
 FAST_LEVEL = 3
 FAST_LEAST = 64 * 1024  # bytes; less is left to zlib-ng
 # Of the blocks of a member, in turn: level 7 alone is twice as slow as 5, and 5 alone larger than `zip -6`.
