@@ -161,7 +161,7 @@ class NotificationInline(admin.TabularInline):
     """The mails of a delivery."""
 
     model = Notification
-    fields = ["recipient", "kind", "state", "reason", "due_at", "attempts", "sent_at", "uncertain"]
+    fields = ["recipient", "kind", "state", "digest", "reason", "due_at", "attempts", "sent_at", "uncertain"]
     extra = 0
     can_delete = False
 
@@ -254,8 +254,8 @@ class NotificationAdmin(ReadOnlyAdmin):
     search_fields = ["recipient", "reason", "about"]
     date_hierarchy = "created_at"
     fields = [
-        "recipient", "kind", "delivery", "about", "text", "state", "reason", "attempts", "due_at", "uncertain",
-        "data_started", "lease_until", "keep_until", "created_at", "sent_at",
+        "recipient", "kind", "delivery", "about", "text", "state", "digest", "reason", "attempts", "due_at",
+        "uncertain", "data_started", "lease_until", "keep_until", "created_at", "sent_at",
     ]  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def open_mails() -> list[Pile]:
 
 @unit_of_work
 def ended_mails() -> list[Pile]:
-    """Mails that were sent or given up, by kind and state."""
+    """Mails that were sent or given up, or are gathered for a digest, by kind and state."""
     return _piles(Notification.objects.exclude(state__in=OPEN_MAILS), ["kind", "state"], "created_at")
 
 

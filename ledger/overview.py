@@ -247,7 +247,7 @@ def _backends() -> list[Backend]:
 def _failures(now: datetime) -> list[Failure]:
     since = now - timedelta(days=7)
     failed = Delivery.objects.filter(state=State.FAILED, ended_at__gte=since).order_by("-ended_at")[:MOST_FAILURES]
-    unsent = Notification.objects.filter(state=NoticeState.FAILED, created_at__gte=since).select_related("delivery")
+    unsent = Notification.objects.filter(state=NoticeState.FAILED, digest=None, created_at__gte=since)
     rows = [Failure("delivery", str(row), _delivery(row.pk), row.ended_at or now, row.reason) for row in failed]
     rows += [
         Failure(
@@ -257,7 +257,7 @@ def _failures(now: datetime) -> list[Failure]:
             row.created_at,
             row.reason,
         )
-        for row in unsent.order_by("-created_at")[:MOST_FAILURES]
+        for row in unsent.select_related("delivery").order_by("-created_at")[:MOST_FAILURES]
     ]
     return sorted(rows, key=lambda one: one.at, reverse=True)[:MOST_FAILURES]
 

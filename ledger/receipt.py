@@ -148,7 +148,8 @@ def _lines(row: Delivery, view: DeliveryView) -> Iterator[Line]:
         yield Line(step.at, step.get_what_display(), step.worker, size, step.sha256, step.detail)
     for notice in view.notices:
         if notice.sent_at:
-            yield Line(notice.sent_at, "mailed", detail=f"{notice.kind}, to {masked(notice.recipient)}")
+            how = f"{notice.kind}, in a digest" if notice.digest else notice.kind
+            yield Line(notice.sent_at, "mailed", detail=f"{how}, to {masked(notice.recipient)}")
 
 
 def _inside(contents: Contents | None) -> str:

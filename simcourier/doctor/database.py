@@ -199,7 +199,7 @@ def _mails() -> Finding:
     from ledger.states import NoticeState
     from ledger.work import from_now
 
-    lately = Notification.objects.filter(created_at__gt=from_now(-MAIL_DAYS * 86400.0))
+    lately = Notification.objects.filter(created_at__gt=from_now(-MAIL_DAYS * 86400.0), digest=None)
     failed = lately.filter(state=NoticeState.FAILED).exclude(reason=STARTED_AGAIN).count()
     waiting = lately.filter(state=NoticeState.PENDING, attempts__gt=0).count()
     again = lately.aggregate(times=Sum("uncertain"))["times"] or 0

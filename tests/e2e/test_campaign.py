@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import signal
 import statistics
 import time
 from collections.abc import Iterator
@@ -134,6 +135,30 @@ def test_a_study_is_one_mail_for_each_recipient_and_what_comes_later_another_one
     assert installation.simcourier("deliveries", "resend", ids[0], "--to", CARL).returncode == 0
     again = installation.wait_for_mail(ids[0])
     assert (again["To"], link_in(again)) == (CARL, view["link"])
+
+
+def test_a_digest_is_sent_once_although_every_worker_on_its_way_was_killed(
+    tmp_path: Path, ledger_template: Path
+) -> None:
+    with Installation(tmp_path / "data", template=ledger_template) as installation:
+        installation.start_cloud()
+        installation.start("email-sender")
+        (run,) = study(tmp_path / "study", (0.5,), 1)
+        first = installation.start("worker", "--no-sweep", dies_at="delivery.finished")
+        installation.wait_ready()
+        event_id = publish(installation, run, 1, [ANNA])
+        assert first.wait(40) == -signal.SIGKILL, (
+            "its end is written, and nobody has looked whether the study is complete"
+        )
+        second = installation.start("worker", dies_at="sweep.gathered")
+        assert second.wait(40) == -signal.SIGKILL, "the digest is made, and its message is not published"
+
+        installation.start("worker")
+
+        wait_until(lambda: len(to(installation, ANNA)) == 1, "the digest", 40)
+        installation.wait_until_quiet()
+        (mail,) = to(installation, ANNA)
+        assert [row["delivery"] for row in attached(mail)] == [event_id]
 
 
 @pytest.mark.full

@@ -53,7 +53,7 @@ def fill() -> None:
     from django.contrib.contenttypes.models import ContentType
 
     from backends.contract import Stored
-    from ledger.api import Claim, Deliveries, define, file_dead_letter
+    from ledger.api import Claim, Deliveries, Digests, define, file_dead_letter
     from ledger.models import Delivery
 
     define("memory", name="Memory", token="a token", config={"key": "ü"})
@@ -76,6 +76,11 @@ def fill() -> None:
             deliveries.stored(claim, backend="memory", generation=generation, stored=Stored(key="k", size=3))
         if number == 2:
             deliveries.fail(claim, "It cannot be done.")
+    study = event(simulation_id="of a study", campaign={"id": "study", "runs": 1})
+    claim = deliveries.claim(study, study.to_bytes(), "alice")
+    assert isinstance(claim, Claim)
+    deliveries.fail(claim, "It cannot be done.")
+    assert len(Digests(quiet=0, overdue=60).due()) == 1
     for number in range(5):
         file_dead_letter(
             b"\x00\xff%d" % number, headers={"a": "b"}, queue="q", reason="It is no event.", publisher=None
@@ -119,7 +124,7 @@ def test_every_row_is_as_it_was(file: Path) -> None:
 
         assert rows("default") == expected
     assert {name: len(found) for name, found in expected.items()} == {
-        "StorageBackend": 1, "Delivery": 3, "Step": 5, "Picture": 3, "Placement": 3, "Notification": 1, "DeadLetter": 5,
+        "StorageBackend": 1, "Delivery": 4, "Step": 6, "Picture": 3, "Placement": 3, "Notification": 3, "DeadLetter": 5,
     }  # fmt: skip
 
 
@@ -175,7 +180,7 @@ def test_rows_are_carried_once_and_into_no_ledger_that_is_in_use(file: Path) -> 
         old.carry(said.append)
         old.carry(said.append)
     assert said == ["The rows were carried over before."]
-    assert Delivery.objects.count() == 3
+    assert Delivery.objects.count() == 4
 
     call_command("flush", interactive=False, verbosity=0)
     one = event()

@@ -203,6 +203,22 @@ def test_the_same_campaign_of_two_publishers_is_two_studies(
     assert told(mail) == ["run-1", "run-2"]
 
 
+def test_a_recipient_is_told_of_no_runs_but_those_that_name_him(
+    deliveries: Deliveries, digests: Digests, notices: Notices
+) -> None:
+    ended(deliveries, run(1, runs=4))
+    ended(deliveries, run(2, runs=4, recipients=[BERT]))
+    pass_time(QUIET + 1)
+    assert {mail.recipient: told(mail) for mail in sent(notices, digests.due())} == {ANNA: ["run-1"], BERT: ["run-2"]}
+    ended(deliveries, run(3, runs=4))
+    ended(deliveries, run(4, runs=4, recipients=[BERT]))
+
+    mails = {mail.recipient: mail for mail in sent(notices, digests.due())}
+
+    assert told(mails[BERT]) == ["run-4"]
+    assert [one.event.simulation_id for one in mails[BERT].before] == ["run-2"]
+
+
 def test_a_cancelled_run_completes_a_campaign_too(deliveries: Deliveries, digests: Digests, notices: Notices) -> None:
     from ledger.api import cancel
 
