@@ -54,7 +54,7 @@ def test_results_come_first_then_the_summary_then_the_manifest(results: Path, tm
     assert summary["scalars"][0]["value"] == 1.25
     assert done.key is not None
     assert [(one.label, one.value, one.number) for one in done.key.statistics][-1][1:] == ("1.25 pk", 1.25)
-    assert any("NaN" in note for note in done.notes)
+    assert any("no value" in note for note in done.notes)
     assert done.packed.sha256 == hashlib.sha256(done.packed.path.read_bytes()).hexdigest()
     assert [path.name for path in (tmp_path / "work").iterdir()] == [f"{done.packed.sha256}.zip"]
 
