@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import select
+import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
+import psycopg
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Value
 from django.db.models.functions import Now
@@ -15,6 +19,10 @@ from ledger.errors import unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# For so long after it was used, a connection of which nothing has been heard since is taken to be alive.
+FRESH_SECONDS = 5.0
+_used = threading.local()
 
 
 def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
@@ -29,12 +37,34 @@ def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
         inner = transaction.get_connection().in_atomic_block
         if not inner:
             close_old_connections()
+            connection.health_check_done = _seems_alive()  # type: ignore[attr-defined] # not in its stubs
         try:
             return function(*args, **kwargs)
         except (OperationalError, InterfaceError) as error:
             raise unavailable(error) from error
+        finally:
+            if not inner:
+                _used.connection, _used.at = connection.connection, time.monotonic()
 
     return wrapper
+
+
+def _seems_alive() -> bool:
+    """Whether this thread's connection to PostgreSQL need not be asked for a sign of life, which costs a query.
+
+    A server that ends, or ends a connection, says so: then there is something to read, where there was nothing to come.
+    """
+    link = connection.connection
+    if link is not getattr(_used, "connection", None) or not isinstance(link, psycopg.Connection):
+        return False
+    if time.monotonic() - _used.at > FRESH_SECONDS:
+        return False
+    try:
+        looked = select.poll()
+        looked.register(link.fileno(), select.POLLIN)
+        return not looked.poll(0)
+    except psycopg.Error:  # it was closed here
+        return False
 
 
 def reachable() -> bool:
