@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, DateTimeField, F, IntegerField, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from backends.contract import Link, Stored
@@ -48,6 +48,7 @@ class Claim:
         trouble_seconds: since when it has been failing or waiting; 0 at the first try.
         failing_seconds: since when it has been failing in a row, without anything else to wait for between.
         crashes: claims in a row that ended without outcome or progress.
+        round: how often an operator has asked for another try.
     """
 
     delivery_id: UUID
@@ -58,6 +59,7 @@ class Claim:
     trouble_seconds: float
     failing_seconds: float
     crashes: int
+    round: int
     generation: int
     archive_name: str
     archive_size: int | None
@@ -209,6 +211,7 @@ class Deliveries:
             trouble_seconds=_since(row.trouble),
             failing_seconds=_since(row.failing),
             crashes=row.crashes,
+            round=row.round,
             generation=row.generation,
             archive_name=row.archive_name,
             archive_size=row.archive_size,
@@ -334,16 +337,22 @@ class Deliveries:
         with transaction.atomic():
             self._write(claim, **_entered(Stage.STORING))
             places = Placement.objects.filter(delivery_id=claim.delivery_id, generation=generation)
-            last = places.order_by("-placed_at").first()
-            if last is not None and last.backend != backend:
+            last = places.order_by("-placed_at").values("backend")[:1]
+            row = self._mine(claim).annotate(last=Subquery(last)).values("checkpoint", "last").get()
+            kept: Mapping[str, Any] | None = row["checkpoint"]
+            if row["last"] not in {None, backend}:
                 self._write(claim, checkpoint=None, sent_bytes=0, sent_digest=None)
-            Placement.objects.update_or_create(
-                delivery_id=claim.delivery_id,
-                backend=backend,
-                generation=generation,
-                defaults={"key": key, "placed_at": Now(), "remove_at": None, "remove_tries": 0},
+                kept = None
+            Placement.objects.bulk_create(
+                [
+                    Placement(
+                        delivery_id=claim.delivery_id, backend=backend, generation=generation, key=key, placed_at=Now()
+                    )
+                ],
+                update_conflicts=True,
+                unique_fields=["delivery", "backend", "generation"],
+                update_fields=["key", "placed_at", "remove_at", "remove_tries"],
             )
-            kept: Mapping[str, Any] | None = self._mine(claim).values_list("checkpoint", flat=True).get()
         return kept
 
     @unit_of_work
@@ -409,10 +418,12 @@ class Deliveries:
             )
             note(claim.delivery_id, StepKind.LINKED, worker=self.worker)
             self._owe(claim, Kind.DELIVERED)
-            places = Placement.objects.filter(delivery_id=claim.delivery_id)
-            current = Q(backend=F("delivery__stored_backend"), generation=F("delivery__generation"))
-            places.exclude(current).update(remove_at=from_now(LEFTOVER_SECONDS))
-            places.filter(current).update(remove_at=from_now(keep_days * DAY_SECONDS) if keep_days else None)
+            kept = from_now(keep_days * DAY_SECONDS) if keep_days else Value(None, DateTimeField())
+            own = Delivery.objects.filter(id=claim.delivery_id)
+            current = Q(backend=own.values("stored_backend")[:1], generation=own.values("generation")[:1])
+            Placement.objects.filter(delivery_id=claim.delivery_id).update(
+                remove_at=Case(When(current, then=kept), default=from_now(LEFTOVER_SECONDS))
+            )
 
     @unit_of_work
     def fail(self, claim: Claim, reason: str) -> None:
@@ -477,7 +488,6 @@ class Deliveries:
         )
 
     def _owe(self, claim: Claim, kind: Kind) -> None:
-        occasion = Delivery.objects.values_list("round", flat=True).get(id=claim.delivery_id)
         recipients = dict.fromkeys(claim.event.data.recipients)
         gathered = self.digests and claim.event.data.campaign is not None
         Notification.objects.bulk_create(
@@ -486,7 +496,7 @@ class Deliveries:
                     delivery_id=claim.delivery_id,
                     recipient=recipient,
                     kind=kind,
-                    occasion=occasion,
+                    occasion=claim.round,  # nobody asks for another one while this one is in work
                     state=NoticeState.GATHERED if gathered else NoticeState.PENDING,
                     created_at=Now(),
                     due_at=Now(),
