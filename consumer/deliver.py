@@ -28,7 +28,7 @@ from consumer.package import Packed, archive_name
 from consumer.packing.deflate import Compression
 from consumer.packing.growing import GrowingArchive, prefix_sha256
 from consumer.snapshot import Snapshot, ensure_settled
-from consumer.store import FileArchive, LedgerProgress, choose, open_backend, translate
+from consumer.store import Choice, FileArchive, LedgerProgress, open_backend, translate
 from ledger.api import PROBE_SECONDS, Definition, Deliveries, Stage, definition, mark_healthy, mark_unhealthy
 from messaging import faults
 from messaging.roots import NoRoot, roots_for
@@ -111,23 +111,23 @@ def _link_before(workshop: Workshop, hold: Hold, http: requests.Session) -> tupl
 
 
 def _link_anew(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Definition, Link]:
-    _ensure_backend(workshop, hold)
-    chosen, stored = _store(workshop, hold, http, *_archive(workshop, hold, http))
+    choice = Choice(hold.claim.event.data)
+    _ensure_backend(workshop, hold, choice)
+    chosen, stored = _store(workshop, hold, http, choice, *_archive(workshop, hold, http, choice))
     with _usable(workshop, chosen):
         return chosen, _link(workshop, hold, http, chosen, stored)
 
 
-def _ensure_backend(workshop: Workshop, hold: Hold) -> None:
+def _ensure_backend(workshop: Workshop, hold: Hold, choice: Choice) -> None:
     """Nothing is packed that could not be stored anywhere."""
-    data = hold.claim.event.data
     try:
-        choose(data.backend, data.fallback_backends, accepted=hold.claim.begun)
+        choice.first(accepted=hold.claim.begun)
     except Undeliverable:
         workshop.deliveries.enter(hold.claim, Stage.STORING)
         raise
 
 
-def _archive(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Packed, int, Sent | None]:
+def _archive(workshop: Workshop, hold: Hold, http: requests.Session, choice: Choice) -> tuple[Packed, int, Sent | None]:
     """The archive, its generation, and where it is stored already, since it was sent while it was packed."""
     claim = hold.claim
     data = claim.event.data
@@ -158,7 +158,7 @@ def _archive(workshop: Workshop, hold: Hold, http: requests.Session) -> tuple[Pa
             summarised=claim.crashes < CRASHES_WITH_SUMMARY,
             ensure=hold.ensure,
         ) as making:
-            return _Packing(workshop, hold, making, growing, snapshot).run(http)
+            return _Packing(workshop, hold, making, growing, snapshot).run(http, choice)
     finally:
         part.unlink(missing_ok=True)  # what is left of a try that failed would fill the disk
 
@@ -183,12 +183,11 @@ class _Packing:
         self._snapshot = snapshot
         self._generation = 0  # 0: not written down yet
 
-    def run(self, http: requests.Session) -> tuple[Packed, int, Sent | None]:
+    def run(self, http: requests.Session, choice: Choice) -> tuple[Packed, int, Sent | None]:
         claim = self._hold.claim
-        data = claim.event.data
         sent = None
         if not claim.archive_sha256:  # else it was packed before: it is to become the same, which the end will show
-            chosen = choose(data.backend, data.fallback_backends, accepted=True)
+            chosen = choice.now()
             # Of what an earlier try has sent, only `_send` finds out whether it is good.
             soon = not claim.sent_digest and self._making.wait(SOON_SECONDS)
             if not (plugin(chosen.identifier).needs_size or soon):
@@ -283,7 +282,13 @@ def _contents(snapshot: Snapshot, summary: str) -> dict[str, Any]:
 
 
 def _store(
-    workshop: Workshop, hold: Hold, http: requests.Session, packed: Packed, generation: int, sent: Sent | None
+    workshop: Workshop,
+    hold: Hold,
+    http: requests.Session,
+    choice: Choice,
+    packed: Packed,
+    generation: int,
+    sent: Sent | None,
 ) -> tuple[Definition, Stored]:
     """Store with the definition asked for, or with the first of its fallbacks that can be used."""
     data = hold.claim.event.data
@@ -291,13 +296,14 @@ def _store(
         _note_stored(workshop, hold, generation, sent.chosen, sent.stored)
         return sent.chosen, sent.stored
     while True:
-        chosen = choose(data.backend, data.fallback_backends, accepted=True)
+        chosen = choice.now()
         try:
             with _usable(workshop, chosen):
                 return chosen, _store_with(workshop, hold, http, chosen, packed, generation)
         except NotNow:
             if not data.fallback_backends:
-                raise  # else look again: `choose` passes over what has just been marked, or raises the same
+                raise
+            choice.forget()  # looking again passes over what has just been marked, or raises the same
 
 
 def _store_with(

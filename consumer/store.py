@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, BinaryIO
 
 import requests
@@ -17,9 +18,12 @@ from consumer.errors import Interrupted, NotNow, Undeliverable
 from consumer.lease import Hold
 from ledger.api import Definition, Deliveries, LedgerUnavailable, UnknownBackend, definition
 from messaging import faults
+from messaging.messages import Completed
 from messaging.secrecy import hide
 
 log = structlog.get_logger()
+
+MOMENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,37 @@ class LedgerProgress:
         """Ask the ledger itself: this is called right before committing."""
         self._hold.ensure()
         self._deliveries.ensure(self._hold.claim)
+
+
+class Choice:
+    """The definition that a delivery is stored with; what was chosen a moment ago is not asked for again.
+
+    Args:
+        data: of the event: the definition asked for, and the fallbacks.
+    """
+
+    def __init__(self, data: Completed) -> None:
+        self._data = data
+        self._chosen: Definition | None = None
+        self._at = 0.0
+
+    def first(self, *, accepted: bool) -> None:
+        """See that there is one; raises as `choose`."""
+        self._chosen, self._at = (
+            choose(self._data.backend, self._data.fallback_backends, accepted=accepted),
+            monotonic(),
+        )
+
+    def now(self) -> Definition:
+        """The one to be used now; raises as `choose`."""
+        if self._chosen is None or monotonic() - self._at > MOMENT_SECONDS:
+            self.first(accepted=True)
+        assert self._chosen is not None
+        return self._chosen
+
+    def forget(self) -> None:
+        """It cannot be used: look anew."""
+        self._chosen = None
 
 
 def choose(wanted: str, fallbacks: tuple[str, ...], *, accepted: bool = False) -> Definition:
