@@ -78,6 +78,8 @@ class EmailSender:
         while not self._stop.requested and (notice := self._notices.claim_next(subject)):
             faults.point("mail.claimed")
             self._send(notice)
+            if self._notices.seconds_to_next(subject) is None:
+                return Result(Ack())
         next_in = self._notices.seconds_to_next(subject)
         return Result(Ack() if next_in is None else Later(max(SHORTEST_WAIT, next_in)))
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from django.db import transaction
-from django.db.models import Case, F, IntegerField, Q, QuerySet, When
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from backends.errors import Superseded
@@ -136,32 +136,34 @@ class Notices:
             subject: a delivery, a digest, or a notice to an operator.
         """
         while True:
-            candidate = Notification.objects.filter(self._free(), _about(subject)).values_list("id", flat=True).first()
-            if candidate is None:
+            row = (
+                Notification.objects.filter(self._free(), _about(subject))
+                .select_related("delivery")
+                .annotate(trouble=seconds_until("trouble_since"), today=Now())
+                .first()
+            )
+            if row is None:
                 return None
-            changed = Notification.objects.filter(self._free(), id=candidate).update(
+            keep_until = _keep_until(row)
+            changed = Notification.objects.filter(self._free(), id=row.id, fence=row.fence).update(
                 # Dead in the DATA window: whether it was sent cannot be known. It is sent again and counted.
-                uncertain=Case(
-                    When(data_started=True, then=F("uncertain") + 1),
-                    default=F("uncertain"),
-                    output_field=IntegerField(),
-                ),
+                uncertain=row.uncertain + row.data_started,
                 data_started=False,
                 state=NoticeState.SENDING,
-                fence=F("fence") + 1,
+                fence=row.fence + 1,
                 lease_until=from_now(self.lease),
                 wake_at=from_now(self.lease + self.overdue),
                 wake_seconds=self.overdue,
+                keep_until=keep_until,
             )
-            if changed and (notice := self._claimed(candidate)):
-                return notice
+            if changed:
+                row.fence += 1
+                row.uncertain += row.data_started
+                if notice := self._claimed(row, keep_until):
+                    return notice
 
-    def _claimed(self, notification_id: UUID) -> Notice | None:
-        row = (
-            Notification.objects.select_related("delivery")
-            .annotate(trouble=seconds_until("trouble_since"), today=Now())
-            .get(id=notification_id)
-        )
+    def _claimed(self, row: Any, keep_until: date | None) -> Notice | None:
+        """What was just claimed."""
         claimed: dict[str, Any] = {
             "id": row.id,
             "fence": row.fence,
@@ -176,14 +178,6 @@ class Notices:
             return OperatorNotice(**claimed, about=row.about, text=row.text)
         if delivery is None:
             return self._claimed_digest(row, claimed)
-        if not delivery.keep_days:
-            keep_until = None
-        elif claimed["kind"] == Kind.REMINDER:
-            keep_until = keeps_until(delivery)
-        else:  # another mail of a delivery that was to be kept longer does not take that back
-            promised = (row.today + timedelta(days=delivery.keep_days)).date()
-            keep_until = max(promised, delivery.kept_until or promised)
-        Notification.objects.filter(id=row.id, fence=row.fence).update(keep_until=keep_until)
         return DeliveryNotice(
             **claimed,
             delivery_id=delivery.id,
@@ -294,6 +288,18 @@ class Notices:
 def _gathered_by(notice: Notice) -> QuerySet[Notification]:
     """What a digest tells: sent and failed with it."""
     return Notification.objects.filter(digest_id=notice.id, state=NoticeState.GATHERED)
+
+
+def _keep_until(row: Any) -> date | None:
+    """The date that the mail is to state."""
+    delivery = row.delivery
+    if delivery is None or not delivery.keep_days:
+        return None
+    if row.kind == Kind.REMINDER:
+        return keeps_until(delivery)
+    # Another mail of a delivery that was to be kept longer does not take that back.
+    promised: date = (row.today + timedelta(days=delivery.keep_days)).date()
+    return max(promised, delivery.kept_until or promised)
 
 
 def _about(subject: UUID) -> Q:
