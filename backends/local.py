@@ -177,7 +177,8 @@ class Local(Backend[Config]):
             body = kind(archive, progress, upload)
             answer = self._patch(upload, body)
             upload.offset = _offset(answer)
-            progress.save({"upload": upload.url}, upload.offset)
+            if upload.offset != upload.length:  # else it is all there, under the address that was saved
+                progress.save({"upload": upload.url}, upload.offset)
             if body.paused:
                 while not archive.wait(upload.offset + PIECE, PAUSE_SECONDS):
                     pass
