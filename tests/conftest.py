@@ -10,8 +10,10 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 # Helpers are imported as `tests.support`, also where pytest was started by its own script.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -79,6 +81,14 @@ def same_umask() -> Iterator[None]:
     os.umask(before)
     yield
     os.umask(before)
+
+
+@pytest.fixture(autouse=True)
+def same_logs() -> Iterator[None]:
+    """A command that a test runs within this process may keep logs quiet from then on."""
+    before: dict[str, Any] = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
