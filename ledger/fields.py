@@ -40,7 +40,8 @@ class EncryptedTextField(models.TextField):
     """Text, kept as a Fernet token (https://github.com/fernet/spec) under keys derived from Django's secret keys.
 
     The first key encrypts; ``SECRET_KEY_FALLBACKS`` still decrypt, so that a key can be replaced by listing the old
-    one there. Cannot be searched.
+    one there. In somebody else's site ``SIMCOURIER_SECRET_KEY`` and ``SIMCOURIER_SECRET_KEY_FALLBACKS`` come before
+    the site's own, which our processes need not know. Cannot be searched.
     """
 
     def get_prep_value(self, value: Any) -> Any:
@@ -95,7 +96,11 @@ def _decrypted(token: str) -> str:
 
 
 def _fernet() -> MultiFernet:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    own = getattr(settings, "SIMCOURIER_SECRET_KEY", None)
+    if own:
+        keys = [own, *getattr(settings, "SIMCOURIER_SECRET_KEY_FALLBACKS", [])]
+    else:
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return MultiFernet([Fernet(_derive(key)) for key in keys])
 
 

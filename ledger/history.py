@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.auth.models import User
+from django.db import connection
 
 from ledger.models import StorageBackend
 
@@ -13,7 +14,12 @@ COMMAND_LINE = "command-line"
 
 
 def note(row: StorageBackend, *, added: bool, fields: Iterable[str] = ()) -> None:
-    """Keep that ``row`` was added, or which of its fields were changed, by a command; never their values."""
+    """Keep that ``row`` was added, or which of its fields were changed, by a command; never their values.
+
+    A site with users of its own kind has no account of ours that could stand there: then nothing is kept.
+    """
+    if User._meta.db_table not in connection.introspection.table_names():  # noqa: SLF001 - Django's own
+        return
     user, created = User.objects.get_or_create(username=COMMAND_LINE, defaults={"is_active": False})
     if created:
         user.set_unusable_password()

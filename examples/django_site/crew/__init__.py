@@ -1,0 +1,1 @@
+"""An app of the site's own, with a user model of its own."""

@@ -1,0 +1,1 @@
+"""A site that has nothing to do with SimCourier, but for what docs/django_site.md adds to it."""
