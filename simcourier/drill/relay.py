@@ -19,7 +19,8 @@ class Relay:
     def __init__(self, target: int) -> None:
         self._target = target
         (self.port,) = free_ports(1)
-        self._sockets: list[socket.socket] = []
+        self._listeners: list[socket.socket] = []
+        self._servers: dict[socket.socket, socket.socket] = {}  # of those who are connected, by their own sockets
         self._lock = threading.Lock()
         self._until_cut: int | None = None
         self._tells_server = True
@@ -29,7 +30,7 @@ class Relay:
     def open(self) -> None:
         """The server is up."""
         listener = socket.create_server(("127.0.0.1", self.port))
-        self._sockets.append(listener)
+        self._listeners.append(listener)
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def cut(self, after: int, *, silently: bool = False) -> None:
@@ -53,7 +54,7 @@ class Relay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for one in self._sockets:
+        for one in [*self._listeners, *self._servers, *self._servers.values()]:
             _end(one)
             one.close()
 
@@ -62,9 +63,17 @@ class Relay:
             while True:
                 client, _ = listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
-                self._sockets += [client, server]
-                threading.Thread(target=self._bring, args=(client, server), daemon=True).start()
-                threading.Thread(target=_copy, args=(server, client), daemon=True).start()
+                self._servers[client] = server
+                threading.Thread(target=self._speak, args=(client, server), daemon=True).start()
+
+    def _speak(self, client: socket.socket, server: socket.socket) -> None:
+        answers = threading.Thread(target=_copy, args=(server, client), daemon=True)
+        answers.start()
+        self._bring(client, server)
+        answers.join()
+        del self._servers[client]
+        client.close()
+        server.close()
 
     def _bring(self, client: socket.socket, server: socket.socket) -> None:
         tells_server = True

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from simcourier.drill.checks import Count
@@ -85,16 +86,17 @@ class _Sky:
         self._over = threading.Event()
         self.kills = 0
         self.restarts = 0
-        self._threads = [threading.Thread(target=work) for work in (self._kill, self._restart, self._watch)]
+        self._pool = ThreadPoolExecutor(3, thread_name_prefix="storm")
+        self._works: list[Future[None]] = []
 
     def __enter__(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._works = [self._pool.submit(work) for work in (self._kill, self._restart, self._watch)]
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
+        for work in self._works:
+            work.result()  # a storm that had stopped without a word would prove nothing
 
     def _kill(self) -> None:
         chance = random.Random(self._weather.seed + 1)  # noqa: S311 - a rehearsal

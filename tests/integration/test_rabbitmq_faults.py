@@ -312,7 +312,7 @@ class Overheard(Relay):
     """A line on which somebody else says something to every client."""
 
     def say(self, data: bytes) -> None:
-        for client in self._sockets[1::2]:
+        for client in self._servers:
             client.sendall(data)
 
 

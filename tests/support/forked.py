@@ -58,13 +58,20 @@ class ForkedProcess(subprocess.Popen[bytes]):
 
     def _ended(self, timeout: float | None) -> int | None:
         if timeout != 0 and self.returncode is None:
-            select.select([self._handle], [], [], timeout)
+            _readable(self._handle, timeout)
         with self._asking:  # of two threads that ask, one reaps
-            if self.returncode is None and select.select([self._handle], [], [], 0)[0]:
+            if self.returncode is None and _readable(self._handle, 0):
                 self.returncode = self._server.reap(self.pid)
                 os.close(self._handle)
             code: int | None = self.returncode
         return code
+
+
+def _readable(handle: int, timeout: float | None) -> bool:
+    """Wait for a descriptor of any number; `select.select` takes those below 1024."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
 class ForkServer:
