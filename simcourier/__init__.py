@@ -6,13 +6,14 @@ component packages behind it (``messaging``, ``producer``, ...) may be rearrange
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 from simcourier._version import __version__
 
+# As type checkers understand it. Until `simcourier.__main__` runs, Ctrl-C shows a traceback: nothing is imported here
+# that takes time.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from producer import Producer, Published, publish, run
 
 __all__ = ["Producer", "Published", "__version__", "publish", "run"]
@@ -26,6 +27,9 @@ def __getattr__(name: str) -> Any:
 
 def _ours(package: str) -> Any:
     """Import a component and make sure that it is ours: its name is a plain word that another file may bear."""
+    from importlib import import_module
+    from pathlib import Path
+
     module = import_module(package)
     found = Path(module.__file__ or "?").resolve()
     expected = Path(__file__).resolve().parent.parent / package
