@@ -19,12 +19,12 @@ from uuid import UUID
 import psutil
 from django.db import connections
 
-from benchmarks.throttle import Throttle
 from producer import Producer
 from producer.event import completed_event
 from tests.support.installation import KEY, ROOT, Installation
 from tests.support.ledger import use_database
 from tests.support.scratch import wait_until
+from tests.support.throttle import Throttle
 
 FAST, SLOW = "local", "local-slow"
 START_SECONDS = 120.0

@@ -215,6 +215,7 @@ class _Packing:
             looked=self._look,
         )
         self._growing.waiting = self._tell
+        self._growing.reading = self._hold.ensure
         faults.point("delivery.storing")
         try:
             with _usable(self._workshop, chosen):
@@ -313,7 +314,7 @@ def _store_with(
     key = f"{claim.delivery_id}/{generation}/{packed.name}"
     checkpoint = workshop.deliveries.place(claim, backend=chosen.identifier, generation=generation, key=key)
     hold.account.enter(Stage.STORING)
-    archive = FileArchive(packed.path, packed.name, key, packed.size, packed.sha256)
+    archive = FileArchive(packed.path, packed.name, key, packed.size, packed.sha256, hold.ensure)
     progress = LedgerProgress(workshop.deliveries, hold, checkpoint, archive)
     faults.point("delivery.storing")
     backend = open_backend(chosen, http, workshop.site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +27,28 @@ log = structlog.get_logger()
 MOMENT_SECONDS = 1.0
 
 
+def _nothing() -> None:
+    """Nobody wants anything stopped."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileArchive:
-    """An archive that lies complete on this machine's disk (see `backends.contract.Archive`)."""
+    """An archive that lies complete on this machine's disk (see `backends.contract.Archive`).
+
+    Args:
+        reading: called before bytes are read; raises when the work is to stop.
+    """
 
     path: Path
     name: str
     key: str
     size: int
     sha256: str
+    reading: Callable[[], None] = _nothing
 
     def open(self, offset: int = 0) -> BinaryIO:
         """A reader from byte ``offset`` on."""
-        stream = self.path.open("rb")
+        stream = io.BufferedReader(_Reader(self.path, self.reading))
         stream.seek(offset)
         return stream
 
@@ -46,6 +56,22 @@ class FileArchive:
         """All bytes are there."""
         del size, seconds
         return True
+
+
+class _Reader(io.FileIO):
+    """Asks before it reads: a plugin may send for a long time before it notes how far it is."""
+
+    def __init__(self, path: Path, reading: Callable[[], None]) -> None:
+        super().__init__(path)
+        self._reading = reading
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int | None:  # type: ignore[override] # as in `growing`
+        self._reading()
+        return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        self._reading()
+        return super().readall()
 
 
 class LedgerProgress:

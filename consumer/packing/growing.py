@@ -29,6 +29,9 @@ class GrowingArchive:
     waiting: Callable[[], None] | None = None
     """Called again and again, by whoever waits for bytes; may raise."""
 
+    reading: Callable[[], None] | None = None
+    """Called before bytes are read; may raise."""
+
     def __init__(self, path: Path, *, name: str, key: str) -> None:
         self.name = name
         self.key = key
@@ -157,6 +160,8 @@ class _Reader(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # typeshed: Buffer, 3.12
+        if self._archive.reading is not None:
+            self._archive.reading()
         there = self._archive.wait_beyond(self._at)
         count = os.preadv(self._file.fileno(), [memoryview(buffer)[:there]], self._at) if there else 0
         self._at += count
