@@ -327,7 +327,9 @@ class Uploads:
                 continue
             try:
                 upload = Upload(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
-                if not upload.done:
+                if upload.done:  # a kill may have come right before this
+                    (folder / DATA).unlink(missing_ok=True)
+                else:
                     (folder / DATA).stat()
             except (OSError, ValueError, TypeError) as error:
                 if isinstance(error, OSError) and error.errno != errno.ENOENT:

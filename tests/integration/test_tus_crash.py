@@ -105,6 +105,19 @@ def test_uploads_go_on_after_kills_at_random_moments_and_no_byte_is_lost_or_doub
         print(f"{rounds} kills, {len(finished + waiting)} uploads whole")
 
 
+def test_a_kill_right_after_an_upload_was_noted_as_whole_leaves_no_second_name_of_its_data() -> None:
+    with LocalCloud() as server:
+        sender = Sender(1, 0)
+        under_way(server, [sender], None)
+        server.kill()
+        (about,) = server.folder.glob("uploads/*/")
+        (about / "data").write_bytes(sender.content)
+        server.start()
+
+        assert server.incoming() == []
+        assert server.fetch(server.link(sender.key)) == sender.content
+
+
 def under_way(server: LocalCloud, senders: list[Sender], seconds: float | None) -> None:
     """Let them send; kill the server after so many seconds, or let them finish."""
     stop = threading.Event()
