@@ -147,17 +147,20 @@ class Deliveries:
             OtherBody: as `record`.
         """
         body_digest = digest(body)
-        for _ in range(2):
+        for _ in range(3):
             if self._take(event.id, body_digest):
                 claim = self._claimed(event.id)
                 if claim.crashes:
                     note(event.id, StepKind.TAKEN_OVER, worker=self.worker)
                 return claim
             answer = self._why_not(event.id, body_digest)
-            if answer is not None:
+            if answer is None:
+                self.record(event, body, publisher)
+            elif not (
+                isinstance(answer, Held) and answer.seconds <= 0
+            ):  # else it is free by now: the recorder was first
                 return answer
-            self.record(event, body, publisher)
-        return Held(1.0)  # it changed under our eyes twice; look again
+        return Held(1.0)  # it changed under our eyes again and again
 
     def _take(self, delivery_id: UUID, body_digest: str) -> bool:
         free = (

@@ -96,6 +96,22 @@ def test_a_claim_needs_no_recorder(deliveries: Deliveries) -> None:
     assert row(one).state == "WORKING"
 
 
+def test_a_worker_that_takes_an_event_just_as_the_recorder_does_has_it_at_once(deliveries: Deliveries) -> None:
+    from ledger.api import Claim, Deliveries
+
+    one = event()
+
+    class Slower(Deliveries):
+        def _take(self, *arguments: Any) -> bool:
+            taken = super()._take(*arguments)
+            deliveries.record(one, one.to_bytes(), None)
+            return taken
+
+    slower = Slower("host:2", lease=30, overdue=60)
+
+    assert isinstance(slower.claim(one, one.to_bytes(), None), Claim)
+
+
 def test_a_second_worker_that_meets_a_live_lease_is_told_how_long_it_holds(deliveries: Deliveries) -> None:
     from ledger.api import Held
 
