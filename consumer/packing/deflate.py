@@ -1,7 +1,7 @@
 """Deflate in blocks that know nothing of one another, so that each can be made on a thread of its own.
 
 Blocks of one member, joined, are one raw deflate stream (RFC 1951): all but the last end with a sync flush, that is on
-a byte's border. Both libraries release the GIL. `fast` is ISA-L (zlib-ng for a few kilobytes), `small` zlib-ng;
+a byte's border. Both libraries release the GIL. `fast` is ISA-L (zlib-ng below 64 KiB), `small` zlib-ng;
 docs/adr/0011-packing.md has the measured reasons for these levels.
 """
 
@@ -18,7 +18,7 @@ Compression = Literal["fast", "small"]
 COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 
 BLOCK = 1024 * 1024
-# The levels below are up to five times as fast where text repeats itself, no faster on numbers, and make other bytes
+# The levels below are up to six times as fast where text repeats itself, no faster on numbers, and make other bytes
 # of the same block once in 20,000 to 60,000 times, depending on where things lie in memory (isal 1.9.1 with AVX-512).
 FAST_LEVEL = 3
 FAST_LEAST = 64 * 1024  # bytes; less is left to zlib-ng
