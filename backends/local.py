@@ -95,7 +95,7 @@ class Local(Backend[Config]):
             except _Gone:  # its time was over, or the server has lost it
                 progress.save({}, 0)
                 continue
-            return self._confirmed(archive, upload)
+            return self._confirmed(archive, upload, progress)
         raise TransientError(f"{self._service} has lost the upload.")
 
     def link(self, stored: Stored, expires: AwareDatetime | None) -> Link:
@@ -198,7 +198,7 @@ class Local(Backend[Config]):
         given = {"Upload-Offset": str(upload.offset), "Content-Type": BODY, **(headers or {})}
         return self._ask("PATCH", upload.url, headers=given, data=body, timeout=UPLOAD_TIMEOUT)
 
-    def _confirmed(self, archive: Archive, upload: _Upload) -> Stored:
+    def _confirmed(self, archive: Archive, upload: _Upload, progress: Progress) -> Stored:
         """What the server says that it holds."""
         size = archive.size
         if size is None:  # all of it was there already, so it has not been read yet
@@ -206,10 +206,12 @@ class Local(Backend[Config]):
             size = archive.size
         if not self._is_ours:
             if upload.length != size:
+                progress.save({}, 0)
                 raise TransientError(f"The tus server holds {upload.length} bytes, the archive has {size}.")
             return Stored(key=archive.key, size=upload.length or 0, reference={"upload": upload.url})
         held, sha256 = _told(self._api("GET", "files", params={"key": archive.key}), "size", "sha256")
         if (held, sha256) != (size, archive.sha256):
+            progress.save({}, 0)  # else every later try would take this upload for its own
             raise TransientError("The local cloud holds other bytes than were sent.")
         return Stored(key=archive.key, size=held)
 

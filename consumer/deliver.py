@@ -213,6 +213,7 @@ class _Packing:
             digest=self._making.prefix_sha256,
             far=lambda: self._making.progress,
             looked=self._look,
+            committing=self._write_down_first,
         )
         self._growing.waiting = self._tell
         self._growing.reading = self._hold.ensure
@@ -240,6 +241,15 @@ class _Packing:
 
     def _look(self) -> None:
         if self._making.wait(0):
+            self._finished()
+
+    def _write_down_first(self) -> None:
+        """A key means the same bytes for ever: what a whole file holds is in the ledger before the service shows it.
+
+        Else a crash between the two would leave a file under a key that the next try takes for its own, though it may
+        pack other bytes: without the summary that the workers died of, say.
+        """
+        if self._growing.size is not None:
             self._finished()
 
     def _tell(self) -> None:

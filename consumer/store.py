@@ -82,6 +82,7 @@ class LedgerProgress:
         digest: the digest of its first bytes, while it is still growing.
         far: how far the work on it is meanwhile, done and in all.
         looked: called at every checkpoint, after it has been kept.
+        committing: called when the service is about to make the file visible.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class LedgerProgress:
         *,
         digest: Callable[[int], str] | None = None,
         far: Callable[[], tuple[int, int]] | None = None,
-        looked: Callable[[], None] = lambda: None,
+        looked: Callable[[], None] = _nothing,
+        committing: Callable[[], None] = _nothing,
     ) -> None:
         self._deliveries = deliveries
         self._hold = hold
@@ -102,6 +104,7 @@ class LedgerProgress:
         self._digest = digest
         self._far = far
         self._looked = looked
+        self._committing = committing
 
     @property
     def checkpoint(self) -> Mapping[str, Any] | None:
@@ -121,6 +124,7 @@ class LedgerProgress:
 
     def ensure(self) -> None:
         """Ask the ledger itself: this is called right before committing."""
+        self._committing()
         self._hold.ensure()
         self._deliveries.ensure(self._hold.claim)
 

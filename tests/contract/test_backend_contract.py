@@ -84,6 +84,19 @@ class TestLocal(BackendContract):
         with pytest.raises(TransientError, match=r"^The archive cannot be read: Input/output error\.$"):
             store(archive(3 * MIB, grows=grows, fails_after=MIB, error=OSError(5, "Input/output error")))
 
+    def test_other_bytes_than_those_of_an_upload_that_is_whole_are_told_once_and_then_sent(
+        self, backend: Backend[Any], archive: Make, store: Store, fetch: Fetch
+    ) -> None:
+        progress, sample = SampleProgress(), archive(3 * MIB, grows=True)
+        store(sample, progress)
+        other = archive(2 * MIB, grows=True, key=sample.key)
+        with pytest.raises(TransientError, match="holds other bytes than were sent"):
+            store(other, progress)
+
+        stored = store(other, progress)
+
+        assert fetch(backend.link(stored, None).url) == other.content()
+
 
 def test_a_server_that_calls_itself_otherwise_is_reached_as_the_definition_says() -> None:
     with LocalCloud(arguments=("--public-url", "https://files.example.org/cloud")) as server, session() as http:

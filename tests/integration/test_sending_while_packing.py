@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import threading
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -86,6 +88,18 @@ def row(one: SimulationCompleted) -> Any:
     return Delivery.objects.get(id=one.id)
 
 
+class SavedBefore:
+    """Of a plugin that sends the rest in one piece: it saves nothing more, and asks before it commits."""
+
+    checkpoint = None
+
+    def __init__(self, progress: Progress) -> None:
+        self.ensure = progress.ensure
+
+    def save(self, checkpoint: Any, sent: int) -> None:
+        """Nothing is saved."""
+
+
 class Sent:
     """What a plugin was given, and what it does with it; takes the place of `Memory.store`."""
 
@@ -94,6 +108,7 @@ class Sent:
         self.sizes: list[int | None] = []
         self.checkpoints: list[Any] = []
         self.break_at: dict[int, Callable[[], None]] = {}
+        self.break_after: dict[int, Callable[[], None]] = {}
         sent, whole = self, Memory.store
 
         def store(plugin: Memory, archive: Archive, progress: Progress) -> Stored:
@@ -107,7 +122,11 @@ class Sent:
             if action:
                 action()
             begun.set()
-            return whole(plugin, archive, progress)
+            if len(sent.keys) not in sent.break_after:
+                return whole(plugin, archive, progress)
+            whole(plugin, archive, SavedBefore(progress))
+            sent.break_after.pop(len(sent.keys))()
+            raise AssertionError
 
         monkeypatch.setattr(Memory, "store", store)
 
@@ -184,6 +203,35 @@ def test_after_a_crash_other_bytes_begin_anew_under_another_name(
     assert sent.keys[0] != sent.keys[1]
     assert row(one).generation == 2
     assert hashlib.sha256(stored_bytes(one)).hexdigest() == row(one).archive_sha256
+
+
+def test_a_file_that_was_whole_before_a_crash_keeps_its_bytes_though_others_are_packed_after_it(
+    worker: ResultsWorker, results: Path, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from consumer import making
+    from ledger.models import Delivery
+
+    def drawn_after_the_last_byte_was_read(_found: Any) -> tuple[()]:
+        threading.Event().wait(1)
+        return ()
+
+    one = event(results)
+    sent.break_after[1] = crash
+    monkeypatch.setattr(making, "_pictures", drawn_after_the_last_byte_was_read)
+    with pytest.raises(KeyboardInterrupt):
+        worker.handle(taken(one))
+    held = next(space for space in Memory.spaces.values() if sent.keys[0] in space.files)
+    before = dict(held.files)
+    Delivery.objects.filter(id=one.id).update(crashes=2)  # so the next worker leaves the summary out
+    next(worker._workshop.archives.rglob("*.zip")).unlink()  # it runs on another machine
+
+    again(worker, one)
+
+    assert row(one).state == "DELIVERED"
+    assert len(set(sent.keys)) == 2
+    assert {key: held.files.get(key) for key in before} == before
+    assert hashlib.sha256(stored_bytes(one)).hexdigest() == row(one).archive_sha256
+    assert zipfile.ZipFile(io.BytesIO(stored_bytes(one))).namelist() == ["noise.bin", "MANIFEST.sha256"]
 
 
 def test_a_service_that_goes_away_meanwhile_does_not_make_us_pack_again(
