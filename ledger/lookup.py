@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -53,6 +54,21 @@ class NoticeView:
             times = "once" if self.uncertain == 1 else f"{self.uncertain} times"
             told += f", sent again {times} without knowing whether it had arrived"
         return f"{told}: {self.reason}" if self.reason else told
+
+
+@dataclass(frozen=True, slots=True)
+class NamedView:
+    """What a delivery is called, and where it stands."""
+
+    id: UUID
+    simulation_id: str
+    title: str
+    state: str
+
+    @property
+    def told(self) -> str:
+        """In a few words."""
+        return f"{self.state}, {self.title}" if self.title else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +203,14 @@ def recent(*, state: str | None = None, limit: int = 50) -> list[DeliveryView]:
     """The newest deliveries, all or of one state."""
     rows = _rows().filter(state=state) if state else _rows()
     return [_view(row, look_ahead=False) for row in rows[:limit]]
+
+
+@unit_of_work
+def names(states: Sequence[str] = (), limit: int = 500) -> list[NamedView]:
+    """What the newest deliveries are called, all or those in some states."""
+    rows = Delivery.objects.filter(state__in=states) if states else Delivery.objects.all()
+    chosen = rows.order_by("-received_at")[:limit]
+    return [NamedView(*values) for values in chosen.values_list("id", "simulation_id", "title", "state")]
 
 
 def _rows() -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from messaging.cli import SpokenGroup
 from simcourier import lifeline
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "health": ("simcourier.health:health", "Does a role on this machine do its work?"),
     "doctor": ("simcourier.doctor.commands:doctor", "What is missing, and what to do."),
     "drill": ("simcourier.drill.commands:drill", "Rehearse faults: is anything lost, does anything come twice?"),
+    "completion": ("simcourier.completion:completion", "Print what makes a shell complete simcourier's words."),
     "schema": ("messaging.commands:schema", "Print the JSON Schemas of the messages."),
 }
 
@@ -68,6 +70,12 @@ class FrontDoor(SpokenGroup):
             ) from error
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer commands without importing them, or options."""
+        if incomplete[:1] and not incomplete[0].isalnum():
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

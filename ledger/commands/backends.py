@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, prepared, print_json, print_table
 from messaging.cli import interruptible
 from messaging.terminal import say
@@ -58,7 +59,7 @@ def list_backends(ctx: click.Context, *, as_json: bool) -> None:
 
 
 @backends.command("add")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete.backends)
 @click.option("--name", help="For people [default: the identifier].")
 @click.option("--token-file", type=click.File("r"), help="File that holds the token; - for standard input.")
 @click.option("--config-file", type=click.File("r"), help="File that holds the config (JSON); - for standard input.")
@@ -119,7 +120,7 @@ def add_backend(
 
 
 @backends.command("check")
-@click.argument("identifiers", metavar="[ID]...", nargs=-1)
+@click.argument("identifiers", metavar="[ID]...", nargs=-1, shell_complete=complete.backends)
 @as_json_option
 @click.pass_context
 def check_backends(ctx: click.Context, identifiers: tuple[str, ...], *, as_json: bool) -> None:
@@ -158,7 +159,7 @@ def check_backends(ctx: click.Context, identifiers: tuple[str, ...], *, as_json:
 
 
 @backends.command("export")
-@click.argument("identifiers", metavar="[ID]...", nargs=-1)
+@click.argument("identifiers", metavar="[ID]...", nargs=-1, shell_complete=complete.backends)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A new file, for its owner only.")
 @click.option("--with-secrets", is_flag=True, help="Tokens and configs too, in plain text; needs --output.")
 @click.pass_context

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
 from messaging.cli import engine_of
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, BrokerError, BrokerUnavailable
@@ -81,7 +82,7 @@ def list_dead(ctx: click.Context, *, everything: bool, queue: str, reason: str, 
 
 
 @dead.command("show")
-@click.argument("number", type=int)
+@click.argument("number", type=int, shell_complete=complete.dead_letters)
 @click.option("--raw", is_flag=True, help="Write the body alone, byte for byte.")
 @as_json_option
 @click.pass_context
@@ -110,7 +111,7 @@ def show_dead(ctx: click.Context, number: int, *, raw: bool, as_json: bool) -> N
 
 
 @dead.command("replay")
-@click.argument("numbers", metavar="[NUMBER]...", type=int, nargs=-1)
+@click.argument("numbers", metavar="[NUMBER]...", type=int, nargs=-1, shell_complete=complete.dead_letters)
 @click.option("--all", "everything", is_flag=True, help="All that are open.")
 @filters
 @click.pass_context
@@ -158,7 +159,7 @@ def replay_dead(ctx: click.Context, numbers: tuple[int, ...], *, everything: boo
 
 
 @dead.command("discard")
-@click.argument("numbers", metavar="[NUMBER]...", type=int, nargs=-1)
+@click.argument("numbers", metavar="[NUMBER]...", type=int, nargs=-1, shell_complete=complete.dead_letters)
 @click.option("--all", "everything", is_flag=True, help="All that are open.")
 @filters
 @click.option("--yes", is_flag=True, help="Do not ask.")

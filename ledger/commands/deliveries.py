@@ -8,6 +8,7 @@ from uuid import UUID
 
 import click
 
+from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
 from messaging.cli import engine_of
 from messaging.engine import BrokerError, Outgoing
@@ -18,9 +19,23 @@ from messaging.terminal import printable, say
 if TYPE_CHECKING:
     from ledger.lookup import DeliveryView
 
+Command = Callable[..., None]
+
+
+def _ids(*states: str) -> Callable[[Command], Command]:
+    """Ids of deliveries; a shell offers those in one of the states."""
+    return click.argument(
+        "delivery_ids",
+        metavar="ID...",
+        type=click.UUID,
+        nargs=-1,
+        required=True,
+        shell_complete=complete.deliveries_in(*states),
+    )
+
 
 @click.command(short_help="Where is my result?")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete.deliveries_or_simulations)
 @as_json_option
 @click.pass_context
 def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
@@ -54,7 +69,7 @@ def deliveries() -> None:
 
 
 @deliveries.command("list")
-@click.option("--state", help="Only those in this state.")
+@click.option("--state", help="Only those in this state.", shell_complete=complete.states)
 @click.option("--limit", type=click.IntRange(1, 10000), default=50, show_default=True, help="How many at most.")
 @as_json_option
 @click.pass_context
@@ -88,7 +103,7 @@ def list_deliveries(ctx: click.Context, state: str | None, limit: int, *, as_jso
 
 
 @deliveries.command("show")
-@click.argument("delivery_id", metavar="ID", type=click.UUID)
+@click.argument("delivery_id", metavar="ID", type=click.UUID, shell_complete=complete.deliveries_in())
 @as_json_option
 @click.pass_context
 def show_delivery(ctx: click.Context, delivery_id: UUID, *, as_json: bool) -> None:
@@ -111,7 +126,7 @@ def show_delivery(ctx: click.Context, delivery_id: UUID, *, as_json: bool) -> No
 
 
 @deliveries.command("retry")
-@click.argument("delivery_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
+@_ids("FAILED", "WAITING")
 @click.pass_context
 def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None:
     """Try deliveries again, at once, that have FAILED or are WAITING; they go on where they stopped.
@@ -130,7 +145,7 @@ def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None
 
 
 @deliveries.command("cancel")
-@click.argument("delivery_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
+@_ids("RECEIVED", "WORKING", "WAITING")
 @click.pass_context
 def cancel_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None:
     """Cancel deliveries that have not ended; nobody is mailed.
@@ -147,7 +162,7 @@ def cancel_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> Non
 
 
 @deliveries.command("resend")
-@click.argument("delivery_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
+@_ids("DELIVERED", "FAILED")
 @click.option("--to", "to", multiple=True, metavar="A@B", help="Only to this address, which may be a new one; repeat.")
 @click.pass_context
 def resend_mails(ctx: click.Context, delivery_ids: tuple[UUID, ...], to: tuple[str, ...]) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
+from backends.credentials.dropbox import main as dropbox_authorize
+from backends.credentials.seafile import get_token, list_repo_ids
 from local_cloud.commands import KEY, variable
 from local_cloud.commands import main as local_cloud
 from messaging.messages import schemas
 from messaging.settings import PREFIX, Settings
+from simcourier.cli import main as main_command
 from tests.support.security import attempts_table, limits_table
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -28,6 +32,18 @@ COMPUTED = {
     "public_url": "`http://<web host>:<web port>`",
     "web_proxies": "`127.0.0.1,::1`",
     "email_from": "the user's name at this host",
+}
+WIDTH = 110
+COMMANDS_HEAD = """# Commands
+
+What each command says of itself with `--help`; written by scripts/docs. Shells [complete](operating.md#in-the-shell)
+them. The settings that they share are in [settings.md](settings.md).
+"""
+PROGRAMS: Mapping[str, click.Command] = {
+    "local-cloud": local_cloud,
+    "dropbox-authorize": dropbox_authorize,
+    "seafile-get-token": get_token,
+    "seafile-list-repo-ids": list_repo_ids,
 }
 OF_KEY = "One upload key itself, called default; better in the file of `SIMCOURIER_LOCAL_CLOUD_KEY_FILE`."
 
@@ -71,6 +87,30 @@ def with_security(document: str) -> str:
     return document
 
 
+def commands() -> str:
+    """The text of docs/commands.md: what each command says of itself with ``--help``."""
+    programs = {"simcourier": main_command, **PROGRAMS}
+    parts = [part for name, program in programs.items() for part in _helps(program, name)]
+    return "\n".join([COMMANDS_HEAD, *parts])
+
+
+def _helps(command: click.Command, name: str, parent: click.Context | None = None, level: int = 2) -> Iterator[str]:
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
+    yield f"{'#' * level} {context.command_path}\n\n```text\n{_plain_help(context)}\n```\n"
+    if not isinstance(command, click.Group):
+        return
+    for inner in command.list_commands(context):
+        found = command.get_command(context, inner)
+        if found is not None and not found.hidden and inner not in PROGRAMS:
+            yield from _helps(found, inner, context, level + 1)
+
+
+def _plain_help(context: click.Context) -> str:
+    formatter = click.HelpFormatter(width=WIDTH)
+    context.command.format_help(context, formatter)
+    return "\n".join(line.rstrip() for line in formatter.getvalue().rstrip().splitlines())
+
+
 def cloud_options() -> list[click.Option]:
     """Those that ``local-cloud`` also reads from the environment."""
     return [one for one in local_cloud.params if isinstance(one, click.Option) and one.name]
@@ -103,6 +143,7 @@ def _moved(part: Any) -> Any:
 
 def main() -> None:
     """Write them."""
+    (DOCS / "commands.md").write_text(commands(), "utf-8")
     for name, renew in (
         ("asyncapi.yaml", with_schemas),
         ("settings.md", with_settings),

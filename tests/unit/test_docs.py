@@ -16,7 +16,7 @@ from messaging.settings import PREFIX, Settings
 from messaging.topology import Topology
 from simcourier._version import __version__
 from simcourier.cli import main
-from tests.support.docs import cloud_options, with_settings
+from tests.support.docs import cloud_options, commands, with_settings
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "docs" / "examples" / "simulation-completed.json"
@@ -30,6 +30,13 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
     assert with_settings(text) == text, "run scripts/docs"
     assert "Undefined" not in text
     assert all(f"`{PREFIX}{name.upper()}`" in text for name in Settings.model_fields)
+
+
+def test_the_page_of_commands_is_what_they_say_of_themselves() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+
+    assert commands() == text, "run scripts/docs"
+    assert "\n### simcourier publish\n" in text
 
 
 def test_every_variable_that_a_page_names_is_a_setting() -> None:
