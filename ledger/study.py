@@ -1,6 +1,7 @@
 """How a run's key statistics compare with those of the same study's earlier runs.
 
-The study is the campaign that the event names, else all runs of the same title.
+The study is the campaign that the event names, else all runs of the same title; of the same publisher alone: what another
+user's runs came to is nobody else's business, though both call their study alike.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def compared(delivery: Delivery) -> tuple[Compared, ...]:
 
 
 def _earlier(delivery: Delivery) -> list[list[Mapping[str, Any]]]:
-    before = Delivery.objects.filter(ended_at__isnull=False, received_at__lte=delivery.received_at)
+    before = Delivery.objects.filter(
+        publisher=delivery.publisher, ended_at__isnull=False, received_at__lte=delivery.received_at
+    )
     rows = before.exclude(id=delivery.id)
     if delivery.campaign_id:
         rows = rows.filter(campaign_id=delivery.campaign_id)

@@ -562,3 +562,20 @@ def test_statistics_go_into_the_message_and_beside_those_of_earlier_runs(deliver
     (beside,) = compared(row(one))
     assert (beside.runs, beside.low, beside.mean, beside.high) == (2, 1.0, 2.0, 3.0)
     assert find(str(one.id))[0].statistics == (("delay", "4.0 s"),)
+
+
+@pytest.mark.parametrize("study", [{"title": "mm1"}, {"campaign": {"id": "mm1"}}])
+def test_a_run_is_compared_with_those_of_its_own_publisher_alone(deliveries: Deliveries, study: dict[str, Any]) -> None:
+    from ledger.api import Claim
+    from ledger.study import compared
+
+    for publisher, number in (("anna", 1.0), ("ben", 100.0), ("anna", 3.0)):
+        one = event(**study)
+        held = deliveries.claim(one, one.to_bytes(), publisher)
+        assert isinstance(held, Claim)
+        statistics = [{"label": "delay", "value": f"{number} s", "number": number, "unit": "s"}]
+        deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[], statistics=statistics)
+        deliveries.finish(held, LINK, keep_days=1)
+
+    (beside,) = compared(row(one))
+    assert (beside.runs, beside.low, beside.high) == (1, 1.0, 1.0)
