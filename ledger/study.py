@@ -1,7 +1,7 @@
 """How a run's key statistics compare with those of the same study's earlier runs.
 
-The study is the campaign that the event names, else all runs of the same title; of the same publisher alone: what another
-user's runs came to is nobody else's business, though both call their study alike.
+The study is the campaign that the event names, else all runs of the same title; of the same publisher alone: what
+another user's runs came to is nobody else's business, though both call their study alike.
 """
 
 from __future__ import annotations

@@ -192,7 +192,8 @@ def _observations(summary: Summary, of_run: Callable[[int], str]) -> Iterator[Pl
 
 
 def _about_histogram(row: StatisticRow) -> str:
-    parts = [f"{amount(row.count)} values", f"mean {with_unit(row.mean, row.unit)}"]
+    parts = [f"{amount(row.count)} values"]
+    parts += [] if math.isnan(row.mean) else [f"mean {with_unit(row.mean, row.unit)}"]
     total = math.fsum(value for _, value in row.bins if math.isfinite(value))
     below = math.fsum(value for edge, value in row.bins[:1] if edge == -math.inf and math.isfinite(value))
     above = row.bins[-1][1] if math.isfinite(row.bins[-1][1]) else 0.0

@@ -143,9 +143,12 @@ class Collector:
 
     def statistic(self, statistic: Statistic) -> None:
         row = statistic_row(self._run, statistic)
+        if _is_enumeration(statistic.attributes):
+            row = replace(row, mean=math.nan, stddev=math.nan, percentiles={})
+        else:
+            self._alike.add(self._run, row.module, row.name, "statistic mean", row.mean, row.unit)
         self._found["statistics"] += 1
         self._statistics.add(row, row.count)
-        self._alike.add(self._run, row.module, row.name, "statistic mean", row.mean, row.unit)
         self._rows.statistic(row)
 
     def vector(self, module: str, name: str, attributes: Mapping[str, str], *, timed: bool = True) -> int:

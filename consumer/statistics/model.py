@@ -70,9 +70,10 @@ class StatisticRow:
 
     Args:
         count: of observations; ``weights`` their sum of weights where it is a weighted one, else None.
-        mean: and ``stddev`` (n - 1), ``minimum``, ``maximum`` as written or derived from the sums.
-        percentiles: percent to an estimate by linear interpolation within the bin; empty without bins. They are
-            estimates always: from the edges of the bins nobody knows more.
+        mean: and ``stddev`` (n - 1), ``minimum``, ``maximum`` as written or derived from the sums; the first two are
+            NaN for an enumeration, whose values are symbols that happen to be numbers.
+        percentiles: percent to an estimate by linear interpolation within the bin; empty without bins, and for an
+            enumeration. They are estimates always: from the edges of the bins nobody knows more.
         bins: (lower edge, count or weight); ``-inf`` first is the underflow, the last is the overflow.
     """
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from consumer.formats.contract import Run, Statistic
 from consumer.formats.omnetpp_text import OmnetppText
+from consumer.report.key import pick
+from consumer.report.plots import plots
 from consumer.statistics import collector as collector_module
 from consumer.statistics import looped as looped_module
 from consumer.statistics import quantiles as quantiles_module
@@ -175,6 +177,22 @@ def test_an_enumeration_without_times_has_no_mean() -> None:
     assert (row.count, row.timed, row.shares, row.bins) == (2, False, {}, ())
     assert math.isnan(row.mean)
     assert not summary.aggregates
+
+
+def test_a_statistic_of_an_enumeration_has_no_mean_either() -> None:
+    text = (
+        "version 3\nrun r\nstatistic m[1] state:histogram\nfield count 10\nfield mean 0.3\nfield stddev 0.48\n"
+        'field min 0\nfield max 1\nattr enum "IDLE=0,BUSY=1"\nbin 0 7\nbin 1 3\n'
+    )
+    summary = summary_of(text)
+
+    [row] = summary.statistics
+    assert (row.count, row.minimum, row.maximum, row.percentiles) == (10, 0, 1, {})
+    assert math.isnan(row.mean)
+    assert math.isnan(row.stddev)
+    assert not summary.aggregates
+    assert pick(summary).statistics == ()
+    assert "mean" not in "".join(plot.note for plot in plots(summary))
 
 
 def test_the_beginning_of_a_run_can_be_left_out() -> None:
