@@ -13,7 +13,7 @@ import click
 
 from messaging.cli import interruptible
 from messaging.errors import UserError
-from messaging.terminal import say
+from messaging.terminal import say, say_json
 
 if TYPE_CHECKING:  # what reads results takes half a second to load
     from consumer.analyse import Analysis
@@ -71,7 +71,7 @@ def summarise(
     with _sentences(output):
         made = _make(snapshot, output, precision=precision, skip=skip)
     if as_json:
-        say((output / "summary.json").read_text("utf-8").rstrip("\n"))
+        say_json((output / "summary.json").read_text("utf-8"))
         return
     for line in made.key.statistics:
         say(f"{line.label}: {line.value}")

@@ -39,5 +39,26 @@ def say(text: str, *, err: bool = False, keep: str = "\n") -> None:
     click.echo(in_encoding(printable(hidden(text), keep), stream.encoding), err=err)
 
 
+def say_json(document: str) -> None:
+    """Print a JSON document, which stays one: its own escapes stand for what `say` would show or spell otherwise."""
+    text = hidden(document)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+        writes_all = True
+    except (UnicodeEncodeError, LookupError):
+        writes_all = False
+
+    def stays(one: str) -> bool:
+        return one == "\n" or (_harmless(one) and (writes_all or one.isascii()))
+
+    click.echo("".join(one if stays(one) else _json_escape(one) for one in text), nl=False)
+
+
+def _json_escape(character: str) -> str:
+    """RFC 8259, section 7: in halves of a surrogate pair where four digits do not suffice."""
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
+
+
 def _harmless(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"

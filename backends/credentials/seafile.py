@@ -83,7 +83,7 @@ def list_repo_ids(*, server: str, username: str | None, token_file: Any, as_json
         token = token_file.read().strip() if token_file else _sign_in(http, address, username)
         rows = _libraries(http, address, token)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(rows, indent=2))
     elif not rows:
         click.echo("There are no libraries; make one in Seafile first.", err=True)
     for row in [] if as_json else rows:

@@ -11,7 +11,7 @@ import click
 from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, prepared, print_json, print_table
 from messaging.cli import interruptible
-from messaging.terminal import say
+from messaging.terminal import say, say_json
 
 
 @click.group(short_help="Definitions of storage backends.")
@@ -184,7 +184,7 @@ def export_backends(
         raise NotFound(f"No storage backend has the identifier '{min(missing)}'.")
     text = exported(chosen, secrets=with_secrets)
     if output is None:
-        click.echo(text, nl=False)
+        say_json(text)
         return
     try:
         with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,22 @@ def test_large_numbers_are_printed_as_people_write_them(encoding: str, shown: st
     )  # fmt: skip
 
     assert f": {shown}\n" in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_json_stays_json_whatever_the_terminal_can_write(encoding: str, tmp_path: Path) -> None:
+    name = "Zürich 中 💾 \x7f\x85\u202e"
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "a.sca").write_text(f'version 3\nrun r\nscalar net "{name}" 1\n', encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "simcourier", "summarise", str(results), "-o", str(tmp_path / "summary"), "--json"],
+        env=environ() | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+
+    told = done.stdout.decode(encoding)
+    assert json.loads(told) == json.loads((tmp_path / "summary" / "summary.json").read_bytes())
+    assert name in [scalar["name"] for scalar in json.loads(told)["scalars"]]
+    assert not any(one in told for one in "\x7f\x85\u202e")
+    assert ("Zürich 中 💾" in told) == (encoding == "utf-8")
