@@ -6,6 +6,7 @@ Each queue's messages are rows in the order of ``seq``, which is never used twic
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +47,7 @@ PRAGMA user_version = {VERSION};
 
 # What somebody must put right first; whatever else goes wrong may pass.
 _FORBIDDEN: Final = ("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_CANTOPEN")
+_NO_ROOM: Final = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 
 
 class Closed(BrokerError):
@@ -221,11 +223,22 @@ def _errors(path: Path) -> Iterator[None]:
         raise BrokerUnavailable(f"The broker's file {path} cannot be used: {error.strerror or error}.") from error
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
+        # Without room for a file beside it, SQLite speaks of an I/O error, or of one that cannot be opened.
+        if name.startswith(_NO_ROOM) and not _room(path.parent):
+            raise BrokerUnavailable(f"The broker's file {path} cannot be used: the disk is full.") from error
         if name.startswith(_FORBIDDEN):
             raise Refused(f"The broker's file {path} may not be written by this user ({error}).") from error
         if name.startswith("SQLITE_BUSY"):
             raise BrokerUnavailable(f"The broker's file {path} is busy; try again.") from error
         raise BrokerUnavailable(f"The broker's file {path} cannot be used: {error}.") from error
+
+
+def _room(folder: Path) -> bool:
+    """Whether one block can still be written."""
+    try:
+        return os.statvfs(folder).f_bavail > 0
+    except OSError:
+        return True
 
 
 def _nobody(path: Path) -> BrokerUnavailable:
