@@ -26,7 +26,7 @@ from consumer.snapshot import Snapshot, SourceFile
 from messaging.locations import Location, WrongLocation, is_url, parse
 
 ANSWER_SECONDS = 60.0  # in which an HTTP server must send something
-PACKAGES = {"s3fs": "simcourier[s3]", "smbclient": "smbprotocol"}  # where the module's name is not the package's
+PACKAGES = {"smbclient": "smbprotocol"}  # where the module's name is not the package's
 _NUMBERS = struct.Struct("<2Q")
 
 

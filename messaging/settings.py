@@ -7,6 +7,7 @@ instead, for secrets. A file given by ``--env-file`` (lines ``NAME=value``) is r
 from __future__ import annotations
 
 import getpass
+import re
 import socket
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -425,5 +426,18 @@ def _read_env_file(path: Path) -> dict[str, str]:
         name, equals, value = text.removeprefix("export ").partition("=")
         if not equals:
             raise WrongSetting(f"{path}, line {number}: NAME=value is expected.")
-        values[name.strip()] = value.strip().strip("'\"")
+        values[name.strip()] = _unquoted(value.strip(), f"{path}, line {number}", name.strip())
     return values
+
+
+def _unquoted(value: str, where: str, name: str) -> str:
+    """What stands behind the ``=``; a comment there would silently become a part of it."""
+    if value[:1] in {"'", '"'}:
+        if len(value) == 1 or value[-1] != value[0]:
+            raise WrongSetting(f"{where}: the value of {name} must end with the quote that it begins with.")
+        return value[1:-1]
+    if re.search(r"\s#", value):
+        raise WrongSetting(
+            f"{where}: a comment needs a line of its own; if ' #' belongs to the value of {name}, put it in quotes."
+        )
+    return value

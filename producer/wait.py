@@ -82,7 +82,7 @@ def _ask(fetch: Fetch, url: str) -> dict[str, Any]:
     try:
         status, body = fetch(url)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return {"unreachable": str(error)}
+        return {"unreachable": _why(error)}
     try:
         answer = json.loads(body)
     except ValueError:
@@ -119,10 +119,16 @@ def _other_event(event_id: UUID) -> str:
     )
 
 
+def _why(error: Exception) -> str:
+    """Such as "Connection refused"; urllib's own words are for programmers."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return (cause.strerror or str(cause)) if isinstance(cause, OSError) else str(cause)
+
+
 def _unreachable(site: str, reason: str) -> str:
     return (
         f"The broker has the event, but its way cannot be followed: the site {site} cannot be asked ({reason}); "
-        "start `simcourier web`, or let SIMCOURIER_PUBLIC_URL name the right address."
+        "start 'simcourier up' or 'simcourier web', or let SIMCOURIER_PUBLIC_URL name the right address."
     )
 
 

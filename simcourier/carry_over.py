@@ -192,7 +192,7 @@ def _send_spooled(folder: Path, broker: Engine) -> bool:
     with broker.publisher() as publisher:
         done = flush(Spool(folder / "spool"), publisher.publish)
     if done.sent:
-        click.echo(f"{len(done.sent)} events from the spool were sent.")
+        click.echo(f"Events from the spool that were sent: {len(done.sent)}.")
     for path, reason in done.refused.items():
         click.echo(f"An event stays in the spool as {path}: {reason}", err=True)
     for note in [*done.damaged, *([f"Events stay in the spool: {done.away}"] if done.away else [])]:

@@ -66,7 +66,7 @@ class FrontDoor(SpokenGroup):
         except ModuleNotFoundError as error:
             raise click.ClickException(
                 f"'simcourier {cmd_name}' needs the Python package {error.name}; "
-                "install it with: pip install 'simcourier[all]'"
+                "install it, in a clone of the repository, with: pip install '.[all]'"
             ) from error
         assert isinstance(command, click.Command)
         return command

@@ -29,6 +29,7 @@ from messaging.errors import UserError
 from messaging.settings import Settings, load
 from simcourier import installation
 from simcourier.roles import Roles
+from simcourier.typed import program
 
 if TYPE_CHECKING:
     from ledger.api import DeliveryView
@@ -98,7 +99,7 @@ def _run(folder: Path) -> None:
     show.section(f"Archive {view.archive_name} ({view.archive_size} bytes)", "\n".join(names))
     show.section("Mail", mail)
     show.section("Link (fetched above; its server has stopped with the demo)", view.link)
-    show.line("That was the whole way. Next: 'simcourier up' runs it for your own simulations.")
+    show.line(f"That was the whole way. Next: '{program()} up' runs it for your own simulations.")
 
 
 class Show:

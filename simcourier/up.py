@@ -15,6 +15,7 @@ from messaging.settings import Settings, require_roots
 from producer.publisher import Producer
 from simcourier import installation
 from simcourier.roles import Roles
+from simcourier.typed import program
 
 STOP_SECONDS = 10.0
 
@@ -46,6 +47,7 @@ def up(ctx: click.Context) -> None:
         installation.ensure_free(
             settings.local_cloud_host, settings.local_cloud_port, "SIMCOURIER_LOCAL_CLOUD_HOST and _PORT"
         )
+        click.echo(f"Starting all roles on the data folder {settings.data_dir}; it takes some seconds.")
         account = _first_start(settings)
         environ = installation.environment(settings, os.environ)
         with Roles(environ, settings.data_dir / "logs", click.echo, settings.grace_seconds + STOP_SECONDS) as roles:
@@ -89,7 +91,7 @@ def _tell(settings: Settings, account: str) -> None:
   broker        {broker}
   ledger        {"SQLite" if settings.embedded_ledger else "PostgreSQL"}
   data folder   {settings.data_dir}   (logs in {settings.data_dir / "logs"})
-Publish with:   simcourier publish FOLDER --to you@example.org --backend local
+Publish with:   {program()} publish FOLDER --to you@example.org --backend local
 Stop with:      Ctrl-C""")
 
 
@@ -103,6 +105,6 @@ def _send_spooled(settings: Settings) -> None:
     with Producer(settings) as producer:
         done = producer.flush()
     if done.sent:
-        click.echo(f"{len(done.sent)} events from the spool were sent.")
+        click.echo(f"Events from the spool that were sent: {len(done.sent)}.")
     for path, reason in done.refused.items():
         click.echo(f"An event stays in the spool as {path}: {reason}", err=True)

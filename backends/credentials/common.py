@@ -19,5 +19,6 @@ def packages_of_a_worker(command: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"'{command}' needs the Python package {error.name}; install it with: pip install 'simcourier[worker]'"
+            f"'{command}' needs the Python package {error.name}; install it, in a clone of the repository, with: "
+            "pip install '.[worker]'"
         ) from error

@@ -191,7 +191,7 @@ def export_backends(
             stream.write(text)
     except OSError as error:
         raise click.UsageError(f"{output} cannot be written ({error.strerror}); name a new file.") from error
-    click.echo(f"{len(chosen)} definitions are in {output}.")
+    click.echo(f"{'1 definition is' if len(chosen) == 1 else f'{len(chosen)} definitions are'} in {output}.")
 
 
 @backends.command("import")

@@ -32,7 +32,8 @@ def broker(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "consumer timeout",
             Mark.NOTE,
-            "RabbitMQ does not tell it to its clients. A delivery that takes longer is begun twice.",
+            "RabbitMQ does not tell it to its clients. Of a delivery that takes longer, a second worker gets the "
+            "message too, and lets it wait.",
             "Look it up there (milliseconds): rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'",
         )
         if look.missing:

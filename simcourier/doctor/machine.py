@@ -68,9 +68,10 @@ def spool(settings: Settings) -> Iterator[Finding]:
     own = Spool(settings.data_dir / "spool")
     events, broken = len(own.entries()), len(own.damaged())
     if events:
-        yield Finding("spool", Mark.WARNING, f"{events} events wait on this machine.", "Run: simcourier spool flush")
+        wait = "1 event waits" if events == 1 else f"{events} events wait"
+        yield Finding("spool", Mark.WARNING, f"{wait} on this machine.", "Run: simcourier spool flush")
     if broken:
-        yield Finding("spool", Mark.WARNING, f"{broken} files hold no event.", "Run: simcourier spool list")
+        yield Finding("spool", Mark.WARNING, f"Files that hold no event: {broken}.", "Run: simcourier spool list")
     if not events and not broken:
         yield Finding("spool", Mark.OK, "No event waits on this machine.")
 

@@ -109,7 +109,7 @@ def _run(folder: Path, services: AbstractContextManager[Services], faults: list[
 
     tell("setting up")
     with services as chosen, Stage(folder, chosen) as stage:
-        tell(f"{len(faults)} faults on {chosen.description}")
+        tell(f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'} on {chosen.description}")
         rows = rehearse(stage, faults, tell)
     broken = [row for row in rows if row.verdict not in {KEPT, NOT_PLAYED}]
     if as_json:

@@ -217,7 +217,7 @@ def test_events_that_wait_on_this_machine_are_told(tmp_path: Path) -> None:
     env = settings(tmp_path)
     assert simcourier("publish", RESULTS, "--to", "a@example.org", "--backend", "local", env=env).returncode == 0
 
-    assert "1 events wait on this machine. Run: simcourier spool flush" in " ".join(Report(env).warnings)
+    assert "1 event waits on this machine. Run: simcourier spool flush" in " ".join(Report(env).warnings)
 
 
 # --- ledger

@@ -319,7 +319,7 @@ def test_wait_says_that_the_site_cannot_be_reached(host: Host) -> None:
 
     assert done.returncode == 1
     assert "The broker has the event" in done.stderr
-    assert "http://127.0.0.1:1 cannot be asked" in done.stderr
+    assert "http://127.0.0.1:1 cannot be asked (Connection refused); start 'simcourier up'" in done.stderr
     assert host.names() == ["run"]
 
 

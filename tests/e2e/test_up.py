@@ -68,6 +68,7 @@ def test_up_delivers_tells_where_everything_is_and_stops_cleanly(tmp_path: Path)
     env = environ(folder)
     results = ROOT / "tests" / "data" / "tokenring"
     with running(env) as (process, said):
+        assert said.startswith(f"Starting all roles on the data folder {folder};")
         assert "embedded broker (SQLite)" in said
         assert f"http://127.0.0.1:{env['SIMCOURIER_WEB_PORT']}" in said
         assert str(folder) in said

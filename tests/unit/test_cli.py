@@ -145,7 +145,7 @@ def test_a_command_whose_packages_are_missing_says_how_to_install_them() -> None
 
     assert done.returncode == 1
     assert "needs the Python package django" in done.stderr
-    assert "pip install 'simcourier[all]'" in done.stderr
+    assert "pip install '.[all]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

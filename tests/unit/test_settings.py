@@ -110,6 +110,25 @@ def test_a_line_of_the_env_file_that_is_no_setting_is_named_by_its_number(tmp_pa
     assert SECRET not in text
 
 
+@pytest.mark.parametrize("value", [f"{SECRET}   # 32 characters or more", f"'{SECRET}", f"'{SECRET}'  # a comment"])
+def test_a_comment_behind_a_value_in_the_env_file_does_not_become_a_part_of_it(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "env"
+    file.write_text(f"SIMCOURIER_SECRET_KEY={value}\n")
+
+    text = refusal({}, file)
+
+    assert text.startswith(f"{file}, line 1: ")
+    assert "SIMCOURIER_SECRET_KEY" in text
+    assert SECRET not in text
+
+
+def test_a_value_in_quotes_is_taken_as_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text('SIMCOURIER_RESULTS_ROOTS="/srv/it\'s run #1"\n')
+
+    assert load({}, file).results_roots == ("/srv/it's run #1",)
+
+
 def test_an_env_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "none") in refusal({}, tmp_path / "none")
 
