@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Concatenate, ParamSpec
 from uuid import UUID
 
@@ -67,6 +68,7 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> JsonResponse:
             "reason": view.reason,
             "sentence": view.sentence(),
             "ended": view.ended,
+            "progress": asdict(view.progress) if view.progress else None,
             "link": view.link or None,
             "expires": view.link_expires,
             "archive": view.archive_name or None,

@@ -13,6 +13,7 @@ import pytest
 from messaging.errors import UserError
 from messaging.messages import digest
 from messaging.settings import Settings
+from producer.wait import wait_for_link
 from tests.support.events import event
 from tests.support.local_cloud import LocalCloud
 
@@ -293,6 +294,37 @@ def test_the_api_lists_active_backends_without_secrets_and_tells_where_a_deliver
     assert anybody.get("/api/deliveries/00000000-0000-0000-0000-000000000000").status_code == 404
     assert anybody.get("/healthz").json() == {"status": "ok"}
     assert anybody.get("/admin/simcourier/delivery/").status_code == 302
+
+
+def test_whoever_waits_for_a_link_is_shown_what_the_site_knows_of_the_progress(sqlite_ledger: Settings) -> None:
+    from django.test import Client
+
+    from ledger.api import Claim, Deliveries
+
+    del sqlite_ledger
+    one = event()
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    claim = deliveries.claim(one, one.to_bytes(), None)
+    assert isinstance(claim, Claim)
+    deliveries.progress(claim, 1_000_000, 4_000_000)
+    anybody, shown = Client(headers={"host": "localhost"}), list[str]()
+
+    def fetch(url: str) -> tuple[int, bytes]:
+        answer = anybody.get(url.removeprefix("http://localhost"))
+        return answer.status_code, answer.content
+
+    wait_for_link(
+        "http://localhost",
+        one.id,
+        lambda _line: None,
+        digest=digest(one.to_bytes()),
+        show=shown.append,
+        fetch=fetch,
+        sleep=lambda _seconds: deliveries.fail(claim, "One look is enough."),
+    )
+
+    assert len(shown) == 1
+    assert shown[0].startswith("1.0 MB of 4.0 MB, ")
 
 
 def test_a_definition_that_was_corrected_is_tried_at_once(sqlite_ledger: Settings) -> None:
