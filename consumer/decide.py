@@ -13,7 +13,6 @@ from consumer.errors import Interrupted, NotNow, Undeliverable
 HOUR = 3600.0
 DAY = 24 * HOUR
 CRASH_LIMIT = 5
-EXPECTED = (TransientError, PermanentError, Superseded, Interrupted, Undeliverable, NotNow, OSError)
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 

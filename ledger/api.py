@@ -2,7 +2,7 @@
 
 from backends.errors import Superseded
 from ledger import expiry
-from ledger.dead_letters import DeadLetterView, dead_letter, dead_letters, deaths, file_dead_letter
+from ledger.dead_letters import dead_letters, deaths, file_dead_letter
 from ledger.definitions import (
     PROBE_SECONDS,
     Definition,
@@ -13,12 +13,12 @@ from ledger.definitions import (
     mark_healthy,
     mark_unhealthy,
 )
-from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody, owed
+from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody
 from ledger.digests import Digests
 from ledger.errors import LedgerUnavailable
 from ledger.expiry import Removal, until_when
 from ledger.keeping import Relink, relink_later, relinked, to_relink
-from ledger.lookup import DeliveryView, NoticeView, find, recent
+from ledger.lookup import DeliveryView, find, recent
 from ledger.notifications import (
     MAIL_PATIENCE_SECONDS,
     NEXT_STEP_AFTER_FAILURE,
@@ -36,7 +36,7 @@ from ledger.reminders import remind
 from ledger.replay import replayed, to_be_replayed
 from ledger.results import Contents, Drawn
 from ledger.retention import Keep, forget
-from ledger.states import Kind, NoticeState, Stage, State
+from ledger.states import Kind, Stage
 from ledger.study import Compared
 from ledger.sweep import Overdue, lock, overdue, stamp, unlock
 from ledger.work import reachable
@@ -48,7 +48,6 @@ __all__ = [
     "Claim",
     "Compared",
     "Contents",
-    "DeadLetterView",
     "Definition",
     "Deliveries",
     "DeliveryNotice",
@@ -62,8 +61,6 @@ __all__ = [
     "Kind",
     "LedgerUnavailable",
     "Notice",
-    "NoticeState",
-    "NoticeView",
     "Notices",
     "OperatorNotice",
     "OtherBody",
@@ -72,12 +69,10 @@ __all__ = [
     "Removal",
     "RunOutcome",
     "Stage",
-    "State",
     "Superseded",
     "UnknownBackend",
     "announcement",
     "cancel",
-    "dead_letter",
     "dead_letters",
     "deaths",
     "define",
@@ -92,7 +87,6 @@ __all__ = [
     "mark_unhealthy",
     "notify_operator",
     "overdue",
-    "owed",
     "reachable",
     "recent",
     "relink_later",

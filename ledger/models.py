@@ -1,4 +1,8 @@
-"""The tables. Moves of a delivery are made in `ledger.deliveries` and `ledger.notifications`, never by ``save()``."""
+"""The tables.
+
+Moves are conditional updates, never a ``save()``: a worker's in `ledger.deliveries`, an email sender's in
+`ledger.notifications`, an operator's in `ledger.operators`.
+"""
 
 from __future__ import annotations
 

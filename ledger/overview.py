@@ -23,7 +23,6 @@ from messaging.engine import BrokerError, Engine
 from messaging.messages import Lane
 
 LATE_SECONDS = 30 * 60.0  # what has waited for longer is marked
-UNENDED = (State.RECEIVED, State.WORKING, State.WAITING)
 LANES = {Lane.SINGLE: "Single runs", Lane.CAMPAIGN: "Runs of campaigns"}
 MOST_FAILURES = 8
 MOST_WORK = 50

@@ -7,7 +7,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
@@ -92,8 +92,3 @@ def seconds_until(column: str) -> Any:
 def seconds(value: timedelta | None) -> float:
     """An annotation of `seconds_until` as seconds, 0 where there is nothing to wait for."""
     return max(0.0, value.total_seconds()) if value is not None else 0.0
-
-
-def isoformat(value: datetime | None) -> str | None:
-    """A moment as RFC 3339 text."""
-    return value.isoformat() if value is not None else None

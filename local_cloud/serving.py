@@ -22,7 +22,6 @@ from local_cloud.server import STATE, TUS, UPLOADS
 log = structlog.get_logger()
 
 CLOSE_SECONDS = 3.0  # for downloads, which can go on elsewhere
-HANDSHAKE_SECONDS = 15.0
 LOOK_AT_FILES_SECONDS = 10.0
 GIVE_BACK_SECONDS = 0.25
 BACKLOG = 1024

@@ -22,8 +22,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from local_cloud.disk import disk_full_told, fsync_folder
 from local_cloud.errors import Problem, Refusal
 from local_cloud.record import Record
@@ -32,7 +30,6 @@ from local_cloud.storage import OURS, Storage
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-log = structlog.get_logger()
 
 ABOUT = "upload.json"
 ABOUT_PART = "upload.part"

@@ -1,4 +1,7 @@
-"""Publishing that a simulation has ended: spool, publish, be confirmed, remove. The only place that publishes."""
+"""Publishing that a simulation has ended: spool, publish, be confirmed, remove.
+
+The only place of a simulator's host that publishes.
+"""
 
 from __future__ import annotations
 

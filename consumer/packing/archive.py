@@ -131,10 +131,6 @@ class ArchiveWriter:
         with path.open("rb") as stream:
             self.add_chunks(name, iter(partial(stream.read, BLOCK), b""), mtime_ns)
 
-    def add_bytes(self, name: str, data: bytes, mtime_ns: int) -> None:
-        """Add a member that is in memory."""
-        self.add_chunks(name, (data,), mtime_ns)
-
     def add_chunks(self, name: str, chunks: Iterable[bytes], mtime_ns: int) -> None:
         """Add a member that comes in pieces of any size."""
         self.newest_ns = max(self.newest_ns, mtime_ns)

@@ -304,7 +304,7 @@ def test_more_members_than_a_zip_without_zip64_may_have(tmp_path: Path) -> None:
     count = 65_600
     with (tmp_path / "x.zip").open("wb") as sink, ArchiveWriter(sink) as writer:
         for number in range(count):
-            writer.add_bytes(f"{number:06}", b"%d" % number, 10**18)
+            writer.add_chunks(f"{number:06}", [b"%d" % number], 10**18)
         written = writer.close()
 
     assert written.members == count == len(strict_zip.read(tmp_path / "x.zip"))
@@ -322,9 +322,9 @@ def test_members_that_are_made_come_after_the_files(results: Path, tmp_path: Pat
     with (tmp_path / "x.zip").open("wb") as sink, ArchiveWriter(sink) as writer:
         writer.add_file(look(results).files[0])
         writer.add_path("summary/report.html", tmp_path / "report.html", 10**18)
-        writer.add_bytes("summary/ä.json", b"{}", 10**18)
+        writer.add_chunks("summary/ä.json", [b"{}"], 10**18)
         writer.add_chunks("summary/all.csv", (TEXT[at : at + 999_999] for at in range(0, len(TEXT), 999_999)), 10**18)
-        writer.add_bytes("summary/empty", b"", 10**18)
+        writer.add_chunks("summary/empty", [b""], 10**18)
         digests = dict(writer.digests())
         writer.close()
 
