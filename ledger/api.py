@@ -2,6 +2,7 @@
 
 from backends.errors import Superseded
 from ledger import expiry
+from ledger.announcements import NEXT_STEP_AFTER_FAILURE, announcement
 from ledger.dead_letters import dead_letters, deaths, file_dead_letter
 from ledger.definitions import (
     PROBE_SECONDS,
@@ -21,13 +22,11 @@ from ledger.keeping import Relink, relink_later, relinked, to_relink
 from ledger.lookup import DeliveryView, find, recent
 from ledger.notifications import (
     MAIL_PATIENCE_SECONDS,
-    NEXT_STEP_AFTER_FAILURE,
     DeliveryNotice,
     DigestNotice,
     Notice,
     Notices,
     OperatorNotice,
-    announcement,
     notify_operator,
 )
 from ledger.operators import cancel, retry

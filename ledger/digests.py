@@ -27,8 +27,8 @@ from django.db.models import (
 )
 from django.db.models.functions import Now
 
+from ledger.announcements import notice_message
 from ledger.models import Delivery, Notification
-from ledger.notifications import notice_message
 from ledger.states import Kind, NoticeState
 from ledger.work import from_now, unit_of_work
 from messaging.engine import Outgoing

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db.models import F, Q, Value
 from django.db.models.functions import Least, Now
 
+from ledger.announcements import announcement, notice_message
 from ledger.models import Delivery, Lock, Notification
-from ledger.notifications import announcement, notice_message
 from ledger.states import Kind, NoticeState, State
 from ledger.work import from_now, unit_of_work
 from messaging.engine import Outgoing

@@ -179,7 +179,7 @@ def resend_mails(ctx: click.Context, delivery_ids: tuple[UUID, ...], to: tuple[s
         if not is_recipient(one):
             raise click.UsageError(f"--to: '{printable(one)}' is no email address; A@B is expected.")
     settings = prepared(ctx)
-    from ledger.notifications import announcement
+    from ledger.announcements import announcement
     from ledger.operators import resend
 
     refused = 0
