@@ -20,6 +20,7 @@ from backends.contract import Link, Stored
 from backends.errors import PermanentError, TransientError
 from backends.http import session
 from backends.registry import plugin
+from consumer.choice import Choice
 from consumer.collect import collect
 from consumer.errors import NotNow, Undeliverable
 from consumer.lease import Hold
@@ -28,7 +29,7 @@ from consumer.package import Packed, archive_name
 from consumer.packing.deflate import Compression
 from consumer.packing.growing import GrowingArchive, prefix_sha256
 from consumer.snapshot import Snapshot, ensure_settled
-from consumer.store import Choice, FileArchive, LedgerProgress, open_backend, translate
+from consumer.store import FileArchive, LedgerProgress, open_backend, translate
 from ledger.api import PROBE_SECONDS, Definition, Deliveries, Stage, definition, mark_healthy, mark_unhealthy
 from messaging import faults
 from messaging.roots import NoRoot, roots_for
