@@ -81,14 +81,13 @@ def expire(ctx: click.Context, *, dry_run: bool, as_json: bool) -> None:
     make_data_dir(settings.data_dir)
     prepare(settings, "expire")
     from consumer.expirer import expire as remove
-    from consumer.expirer import holder
-    from ledger.api import expiry
+    from ledger.api import expiry, this_process
 
     rows: list[dict[str, Any]] = []
     found = (
         ((removal, "") for removal in expiry.due(look_only=True))
         if dry_run
-        else remove(holder(), settings.site, settings.operator_email)
+        else remove(this_process(), settings.site, settings.operator_email)
     )
     for removal, problem in found:
         what = "its keep days are over" if removal.expired else "left behind"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -37,11 +35,6 @@ log = structlog.get_logger()
 LOCK = "expire"
 LOCK_SECONDS = 600.0
 REMINDER_LOCK, REMINDER_SECONDS = "reminders", 3600.0
-
-
-def holder() -> str:
-    """Who this process is, for the lock."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class Busy(UserError):

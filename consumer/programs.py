@@ -11,7 +11,7 @@ import structlog
 from consumer.decide import DAY, HOUR, Policy
 from consumer.deliver import Workshop
 from consumer.email_sender import EmailSender
-from consumer.expirer import expire_round, holder
+from consumer.expirer import expire_round
 from consumer.lease import LeaseKeeper
 from consumer.leftovers import clear_leftovers
 from consumer.loop import Loop, in_thread
@@ -24,7 +24,7 @@ from consumer.rounds import in_rounds
 from consumer.stop import Stop
 from consumer.sweeper import Sweeper
 from consumer.watching import listener
-from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Digests, Keep, Notices, remind
+from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Digests, Keep, Notices, remind, this_process
 from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.settings import Settings
@@ -53,7 +53,7 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
 def _run_parts(
     settings: Settings, engine: Engine, stop: Stop, pulse: Pulse, *, results: bool, recorder: bool, sweep: bool
 ) -> None:
-    worker = holder()
+    worker = this_process()
     gather = settings.digest_quiet_minutes > 0
     deliveries = Deliveries(worker, lease=settings.lease_seconds, overdue=settings.overdue_seconds, digests=gather)
     digests = Digests(quiet=settings.digest_quiet_minutes * MINUTE, overdue=settings.overdue_seconds)

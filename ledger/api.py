@@ -31,6 +31,7 @@ from ledger.notifications import (
 )
 from ledger.operators import cancel, retry
 from ledger.outcomes import RunOutcome
+from ledger.processes import this_process
 from ledger.reminders import remind
 from ledger.replay import replayed, to_be_replayed
 from ledger.results import Contents, Drawn
@@ -94,6 +95,7 @@ __all__ = [
     "replayed",
     "retry",
     "stamp",
+    "this_process",
     "to_be_replayed",
     "to_relink",
     "unlock",

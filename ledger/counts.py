@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from django.db.models.functions import Now
 
 from ledger.dead_letters import OPEN
 from ledger.models import DeadLetter, Delivery, Notification
+from ledger.processes import of_this_machine
 from ledger.states import ENDS, NoticeState
 from ledger.tables import users
 from ledger.work import unit_of_work
@@ -101,7 +101,7 @@ def _process(name: str) -> Process:
     if space:
         return Process(role, place)
     role, _, number = name.rpartition("-")
-    return Process(role, f"{socket.gethostname()}:{number}")
+    return Process(role, of_this_machine(number))
 
 
 def _piles(rows: QuerySet[Any], columns: Sequence[str], since: str) -> list[Pile]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -25,6 +24,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
 from ledger.errors import LedgerRefused, LedgerUnavailable
+from ledger.processes import this_process
 from messaging.sqlite_files import SETUP_LOCK, LifeLine, exclusive, is_alive
 
 LABEL: Final = "simcourier"
@@ -139,7 +139,7 @@ def _wait_until_alone(users: Users) -> None:
 def _users(role: str) -> Users:
     if connection.vendor == "sqlite":
         return _OfFile(Path(_name()), f"{role}-{os.getpid()}")
-    return _OfServer(f"simcourier {role} {socket.gethostname()}:{os.getpid()}")
+    return _OfServer(f"simcourier {role} {this_process()}")
 
 
 def _name() -> str:
