@@ -180,7 +180,6 @@ def _taken(body: bytes, queue: str = "lane", headers: dict[str, str] | None = No
 def handlers(settings: Settings, folder: Path, whole_ways: int) -> Iterator[Handlers]:
     """Made as `consumer.programs` makes them, but for a storage backend in memory and mails as files."""
     from consumer.decide import Policy
-    from consumer.deliver import Workshop
     from consumer.email_sender import EmailSender
     from consumer.lease import LeaseKeeper
     from consumer.mail.render import Renderer
@@ -188,6 +187,7 @@ def handlers(settings: Settings, folder: Path, whole_ways: int) -> Iterator[Hand
     from consumer.recorder import Recorder
     from consumer.results import ResultsWorker
     from consumer.stop import Stop
+    from consumer.workshop import Workshop
     from ledger.api import Deliveries, Notices, define
 
     define("memory", token="fuzz")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from consumer.deliver import Workshop
+from consumer.workshop import Workshop
 from ledger.api import find
 
 log = structlog.get_logger()

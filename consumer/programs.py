@@ -9,7 +9,6 @@ from functools import partial
 import structlog
 
 from consumer.decide import DAY, HOUR, Policy
-from consumer.deliver import Workshop
 from consumer.email_sender import EmailSender
 from consumer.expirer import expire_round
 from consumer.lease import LeaseKeeper
@@ -24,6 +23,7 @@ from consumer.rounds import in_rounds
 from consumer.stop import Stop
 from consumer.sweeper import Sweeper
 from consumer.watching import listener
+from consumer.workshop import Workshop
 from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Digests, Keep, Notices, remind, this_process
 from messaging.engine import Engine
 from messaging.errors import UserError

@@ -10,9 +10,10 @@ import structlog
 from consumer.account import Account
 from consumer.decide import CRASH_LIMIT, Abandon, Attempt, Fail, Policy, Verdict, Wait, decide, is_ours
 from consumer.decide import GiveBack as HandBack
-from consumer.deliver import Workshop, deliver
+from consumer.deliver import deliver
 from consumer.lease import LeaseKeeper
 from consumer.loop import Ack, Bury, GiveBack, Later, Result
+from consumer.workshop import Workshop
 from ledger.api import Claim, Digests, Ended, Held, LedgerUnavailable, OtherBody, Superseded, announcement
 from messaging import faults
 from messaging.engine import Taken

@@ -76,10 +76,10 @@ def test_an_archive_that_was_removed_is_gone_though_the_worker_ended_before_it_s
 def delivered(folder: Path) -> uuid.UUID:
     """A delivery that was mailed long ago."""
     from consumer.decide import Policy
-    from consumer.deliver import Workshop
     from consumer.lease import LeaseKeeper
     from consumer.results import ResultsWorker
     from consumer.stop import Stop
+    from consumer.workshop import Workshop
     from ledger.api import Deliveries, define
     from ledger.models import Notification
     from ledger.work import from_now

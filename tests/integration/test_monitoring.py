@@ -92,10 +92,10 @@ def value(text: str, sample: str) -> float:
 def handled(listener: Listener, tmp_path: Path, **data: Any) -> dict[str, Any]:
     """Let a results worker handle an event; returns the line that its log has of it."""
     from consumer.decide import Policy
-    from consumer.deliver import Workshop
     from consumer.lease import LeaseKeeper
     from consumer.results import ResultsWorker
     from consumer.stop import Stop
+    from consumer.workshop import Workshop
     from ledger.api import Deliveries, define
 
     del listener

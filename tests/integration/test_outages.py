@@ -53,11 +53,11 @@ def sent(tmp_path: Path, sqlite_ledger: Settings) -> SimulationCompleted:
 @contextmanager
 def working(engine: Engine, folder: Path, policy: Policy | None = None) -> Iterator[None]:
     """A results worker in a thread."""
-    from consumer.deliver import Workshop
     from consumer.lease import LeaseKeeper
     from consumer.loop import Loop
     from consumer.results import ResultsWorker
     from consumer.stop import Stop
+    from consumer.workshop import Workshop
     from ledger.api import Deliveries
 
     deliveries = Deliveries("host:1", lease=60, overdue=60)

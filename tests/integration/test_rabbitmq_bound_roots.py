@@ -53,10 +53,10 @@ def folders(tmp_path: Path) -> Path:
 @pytest.fixture
 def worker(sqlite_ledger: Settings, folders: Path) -> Iterator[ResultsWorker]:
     from consumer.decide import Policy
-    from consumer.deliver import Workshop
     from consumer.lease import LeaseKeeper
     from consumer.results import ResultsWorker
     from consumer.stop import Stop
+    from consumer.workshop import Workshop
     from ledger.api import Deliveries, define
 
     del sqlite_ledger

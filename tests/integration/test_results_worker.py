@@ -36,10 +36,10 @@ def deliveries(sqlite_ledger: Settings) -> Deliveries:
 @pytest.fixture
 def worker(deliveries: Deliveries, tmp_path: Path) -> Iterator[ResultsWorker]:
     from consumer.decide import Policy
-    from consumer.deliver import Workshop
     from consumer.lease import LeaseKeeper
     from consumer.results import ResultsWorker
     from consumer.stop import Stop
+    from consumer.workshop import Workshop
 
     workshop = Workshop(
         deliveries=deliveries, archives=tmp_path / "archives", roots=(), site={}, operator="", mail_patience=timedelta()

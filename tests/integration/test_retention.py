@@ -324,8 +324,8 @@ def test_of_all_workers_one_forgets_once_an_hour_batch_by_batch(
 def test_archives_of_deliveries_that_ended_elsewhere_go_and_those_under_way_stay(
     deliveries: Deliveries, tmp_path: Path
 ) -> None:
-    from consumer.deliver import Workshop
     from consumer.leftovers import clear_leftovers
+    from consumer.workshop import Workshop
 
     ended, under_way = failed(deliveries), personal()
     claimed(deliveries, under_way)

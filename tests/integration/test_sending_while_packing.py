@@ -36,10 +36,10 @@ SIZE = 4_000_000
 @pytest.fixture
 def worker(sqlite_ledger: Settings, tmp_path: Path) -> Iterator[ResultsWorker]:
     from consumer.decide import Policy
-    from consumer.deliver import Workshop
     from consumer.lease import LeaseKeeper
     from consumer.results import ResultsWorker
     from consumer.stop import Stop
+    from consumer.workshop import Workshop
     from ledger.api import Deliveries, define
 
     del sqlite_ledger
