@@ -49,7 +49,7 @@ class NoticeView:
         if self.sent_at:
             told += f" ({self.sent_at:%Y-%m-%d %H:%M:%S} UTC)"
         if self.failed_tries and self.next_in is not None:
-            told += f", tried again in {self.next_in:.0f} s"
+            told += f", tried again in {duration(self.next_in)}"
         if self.uncertain:
             times = "once" if self.uncertain == 1 else f"{self.uncertain} times"
             told += f", sent again {times} without knowing whether it had arrived"
@@ -153,13 +153,16 @@ class DeliveryView:
             return f"It ended ({State(self.state).label}); what it was about is not kept any more."
         mailed = sum(notice.state == NoticeState.SENT for notice in self.notices)
         gathered = sum(notice.state == NoticeState.GATHERED for notice in self.notices)
+        sent = f"{mailed} of {len(self.notices)} mails are sent"
+        if len(self.notices) == 1 and not gathered:
+            sent = f"the mail is {'sent' if mailed else 'not sent yet'}"
         rest = f"; gathered for the digest of its campaign: {gathered}" if gathered else ""
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         sentences = {
             State.RECEIVED: f"It waits in the queue for a worker{queue}.",
             State.WORKING: self._in_work(),
-            State.WAITING: f"It waits and is tried again in {round(self.next_in or 0)} s: {self.reason}",
-            State.DELIVERED: f"It is stored; {mailed} of {len(self.notices)} mails are sent{rest}.",
+            State.WAITING: f"It waits and is tried again in {duration(self.next_in or 0)}: {self.reason}",
+            State.DELIVERED: f"It is stored; {sent}{rest}.",
             State.FAILED: f"It failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
             State.CANCELLED: "It was cancelled.",
             State.EXPIRED: "Its archive was removed after its keep days.",

@@ -176,7 +176,10 @@ def _again(row: Delivery) -> str:
     event = parse_event(bytes(row.body)).data
     parts = urlsplit(event.results.location)
     where = unquote(parts.path) if parts.scheme == "file" else event.results.location
-    words = ["simcourier", "publish", where, "--to", "YOU@EXAMPLE.ORG", "--backend", event.backend]
-    words += ["--simulation-id", event.simulation_id]
-    words += ["--title", event.title] if event.title else []
-    return shlex.join(words)
+    options = {"to": "YOU@EXAMPLE.ORG", "backend": event.backend, "simulation-id": event.simulation_id}
+    options |= {"title": event.title} if event.title else {}
+    lines = [f"simcourier publish {shlex.quote(where)}"]
+    lines += [
+        f"  --{option} {shlex.quote(value)}" for option, value in options.items()
+    ]  # no line ends within an option
+    return " \\\n".join(lines)

@@ -184,7 +184,7 @@ def test_an_operator_finds_the_page_and_gives_it_another_address(deliveries: Del
     action = {"action": "revoke_selected", "_selected_action": [str(one.id)]}
     answer = operator.post("/admin/simcourier/delivery/", action, follow=True)
 
-    assert "1 have new addresses; the next mail tells them." in answer.content.decode()
+    assert "1 given a new address; the next mail tells it." in answer.content.decode()
     assert operator.get(old).status_code == 404
     assert path(one) != old
 
@@ -359,8 +359,8 @@ def test_after_its_keep_days_it_tells_what_it_was_and_how_to_get_it_again(
     assert "delay, mean 23 ms" in shown.words
     (again,) = shown.all("pre")
     assert again.words == (
-        "simcourier publish '/scratch/an na/mm1' --to YOU@EXAMPLE.ORG --backend memory --simulation-id mm1-1 "
-        "--title M/M/1"
+        "simcourier publish '/scratch/an na/mm1' \\ --to YOU@EXAMPLE.ORG \\ --backend memory \\ --simulation-id mm1-1 "
+        "\\ --title M/M/1"
     )
     assert not [each for each in shown.all("a") if each.words == "Get the results"]
     assert not list(shown.all("form"))
