@@ -164,6 +164,7 @@ class NotificationInline(admin.TabularInline):
     fields = ["recipient", "kind", "state", "digest", "reason", "due_at", "attempts", "sent_at", "uncertain"]
     extra = 0
     can_delete = False
+    show_change_link = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody adds them by hand."""
@@ -223,7 +224,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         def move(row: Delivery) -> str:
             return "" if cancel(row.pk) else f"{row}: it has ended already."
 
-        self.run(request, chosen, move, done="are cancelled; nobody is mailed.", note="Cancelled.")
+        self.run(request, chosen, move, done="cancelled; nobody is mailed.", note="Cancelled.")
 
     @admin.action(description="Send the mails of the selected deliveries again", permissions=["operate"])
     def resend_selected(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:
@@ -241,7 +242,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         def move(row: Delivery) -> str:
             return "" if revoke(row.pk) else f"{row}: what it was about is not kept any more."
 
-        self.run(request, chosen, move, done="have new addresses; the next mail tells them.", note="New page address.")
+        self.run(request, chosen, move, done="given a new address; the next mail tells it.", note="New page address.")
 
 
 @admin.register(Notification)
@@ -366,4 +367,4 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         def move(row: DeadLetter) -> str:
             return "" if discard(row.pk) else f"{row.pk}: it is not open."
 
-        self.run(request, chosen, move, done="are discarded.", note="Discarded.")
+        self.run(request, chosen, move, done="discarded.", note="Discarded.")

@@ -476,7 +476,7 @@ def test_dead_letters_are_replayed_discarded_and_fetched_in_the_admin(client: Cl
     told = act(client, "deadletter", "replay_selected", 1, 2)
     assert "2 will be replayed by a worker&#x27;s next sweep." in told
     assert "2 may come back as a new row: The body is no JSON" in told
-    assert "1 are discarded." in act(client, "deadletter", "discard_selected", 3)
+    assert "1 discarded." in act(client, "deadletter", "discard_selected", 3)
     assert "3: it is not open." in act(client, "deadletter", "discard_selected", 3)
 
     asked_for = {letter.number: letter.message.body for letter in to_be_replayed(sqlite_ledger.topology)}
@@ -513,7 +513,7 @@ def test_deliveries_are_tried_again_cancelled_and_mailed_again_in_the_admin(clie
     assert "2 will be tried again" in told
     assert "Received: it is neither FAILED nor WAITING." in told
     assert {one.subject for one in overdue({})} == {failed.id, waiting.id}
-    assert "1 are cancelled" in act(client, "delivery", "cancel_selected", received.id)
+    assert "1 cancelled; nobody is mailed." in act(client, "delivery", "cancel_selected", received.id)
     assert "Received: it has ended already." in act(client, "delivery", "cancel_selected", received.id)
 
     states = dict(Delivery.objects.values_list("title", "state"))
