@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -14,57 +12,13 @@ from selenium.webdriver.common.by import By
 from tests.standins.dropbox.client import DropboxStandin
 from tests.standins.seafile.client import SeafileStandin
 from tests.support.accessibility import serious_barriers
-from tests.support.browser import browser, field, press, text
+from tests.support.admin import Admin, start_site
+from tests.support.browser import browser, text
 from tests.support.events import event
 from tests.support.installation import KEY, Installation
 from tests.support.scratch import free_ports, wait_until
 
-if TYPE_CHECKING:
-    from selenium.webdriver.remote.webdriver import WebDriver
-
-PASSWORD = "a password of the tests"
-SCREENSHOTS = os.environ.get("SIMCOURIER_TEST_SCREENSHOTS")
 STEPS = ("sign in", "store", "link", "fetch", "delete")
-
-
-class Admin:
-    """The admin as an operator sees it."""
-
-    def __init__(self, page: WebDriver, address: str) -> None:
-        self.page = page
-        self._address = address
-
-    def sign_in(self) -> None:
-        self.page.get(f"{self._address}/admin/")
-        field(self.page, "username").send_keys("admin")
-        field(self.page, "password").send_keys(PASSWORD)
-        press(self.page, self.page.find_element(By.CSS_SELECTOR, "[type=submit]"))
-        assert "Storage backends" in text(self.page, "#content")
-
-    def add(self, identifier: str, *, token: str = "", config: object = None) -> None:
-        """Fill in the form and save it; the definition's page follows, or the form with what is wrong."""
-        self.page.get(f"{self._address}/admin/simcourier/storagebackend/add/")
-        field(self.page, "storage_backend").send_keys(f"Results in {identifier}")
-        field(self.page, "storage_backend_id").send_keys(identifier)
-        field(self.page, "storage_backend_token").send_keys(token)
-        if config is not None:
-            field(self.page, "storage_backend_config").clear()
-            field(self.page, "storage_backend_config").send_keys(json.dumps(config))
-        press(self.page, field(self.page, "_continue"))
-
-    def check(self) -> list[str]:
-        """Press the button; what the page says."""
-        press(self.page, self.page.find_element(By.CSS_SELECTOR, ".check-backend"))
-        return [one.text for one in self.page.find_elements(By.CSS_SELECTOR, ".messagelist li")]
-
-    def wrong_fields(self) -> dict[str, str]:
-        """What the form says of each field that it does not take."""
-        rows = self.page.find_elements(By.CSS_SELECTOR, ".form-row:has(.errorlist)")
-        return {str(row.get_attribute("class")).split("field-")[1].split()[0]: row.text for row in rows}
-
-    def keep_screenshot(self, name: str) -> None:
-        if SCREENSHOTS:
-            self.page.save_screenshot(str(Path(SCREENSHOTS) / f"{name}.png"))
 
 
 pytestmark = pytest.mark.xdist_group("admin-browser")  # one browser, one set of services
@@ -92,12 +46,8 @@ def services(folder: Path, one: Installation) -> Iterator[tuple[DropboxStandin, 
 @pytest.fixture(scope="module")
 def signed_in(one: Installation, services: object, folder: Path) -> Iterator[Admin]:
     del services
-    one.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
-    one.simcourier("manage", "createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.org")
     one.start_cloud()
-    one.start("web")
-    address = f"http://127.0.0.1:{one.environ['SIMCOURIER_WEB_PORT']}"
-    wait_until(lambda: one.simcourier("health", "web", check=False).returncode == 0, "web answers")
+    address = start_site(one)
     with browser(folder / "browser") as page:
         admin = Admin(page, address)
         admin.sign_in()
@@ -227,35 +177,3 @@ def test_the_overview_keeps_itself_fresh_and_fits_a_phone(admin: Admin, one: Ins
     phone.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     page.get(f"{site}/admin/simcourier/delivery/")
     admin.keep_screenshot("deliveries")
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_no_page_for_operators_has_a_serious_barrier(admin: Admin, one: Installation, colours: str) -> None:
-    from ledger.api import Deliveries, file_dead_letter
-    from ledger.models import DeadLetter, Notification, StorageBackend
-
-    admin.add("local", token=f"127.0.0.1:{one.cloud_port}", config={"key": KEY})
-    failed = event(backend="local", title="Broken run")
-    deliveries = Deliveries("host:1", lease=300, overdue=600)
-    held: Any = deliveries.claim(failed, failed.to_bytes(), None)
-    deliveries.fail(held, "The results folder is gone.")
-    file_dead_letter(b"{}", headers={}, queue="q", reason="It is no event.", publisher=None)
-    driver: Any = admin.page
-    media = {"features": [{"name": "prefers-color-scheme", "value": colours}]}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    rows = {
-        "delivery": failed.id,
-        "notification": Notification.objects.values_list("pk", flat=True)[0],
-        "deadletter": DeadLetter.objects.values_list("pk", flat=True)[0],
-        "storagebackend": StorageBackend.objects.values_list("pk", flat=True)[0],
-    }
-    paths = [f"admin/simcourier/{name}/" for name in rows]
-    paths += [f"admin/simcourier/{name}/{key}/change/" for name, key in rows.items()]
-    found = {}
-    for path in ("", "admin/", "admin/password_change/", *paths):
-        admin.page.get(f"http://127.0.0.1:{one.environ['SIMCOURIER_WEB_PORT']}/{path}")
-        found[path] = serious_barriers(admin.page)
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-    assert {path: barriers for path, barriers in found.items() if barriers} == {}
