@@ -186,6 +186,7 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
                 },
             }
         ],
+        "FORMAT_MODULE_PATH": ["ledger.written"],
         "TIME_ZONE": "UTC",
         "USE_TZ": True,
         "WHITENOISE_USE_FINDERS": True,

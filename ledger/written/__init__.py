@@ -1,0 +1,1 @@
+"""How the site writes dates: as the deliveries' pages do."""
