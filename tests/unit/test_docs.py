@@ -12,7 +12,7 @@ import pytest
 
 from local_cloud.commands import KEY, variable
 from messaging.messages import digest, parse_event
-from messaging.settings import PREFIX, Settings
+from messaging.settings import PREFIX, Settings, load
 from messaging.topology import Topology
 from simcourier._version import __version__
 from simcourier.cli import main
@@ -54,6 +54,29 @@ def test_a_link_to_a_file_of_ours_leads_to_one(page: Path) -> None:
     targets = [target for target in LINK.findall(page.read_text("utf-8")) if "://" not in target]
 
     assert [target for target in targets if not (page.parent / target.partition("#")[0]).exists()] == []
+
+
+def settings_files() -> list[tuple[str, str]]:
+    """Blocks of the pages that hold settings and nothing else."""
+    return [
+        (f"{page.name}: {block.splitlines()[0]}", block)
+        for page in PAGES
+        for block in re.findall(r"```(?:sh)?\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        if all(re.match(rf"{PREFIX}|#", line) for line in block.splitlines())
+    ]
+
+
+@pytest.mark.parametrize(("name", "block"), settings_files(), ids=lambda value: value.partition("\n")[0])
+def test_a_file_of_settings_that_a_page_shows_can_be_read(name: str, block: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of thirty-two characters, or more")
+    file = tmp_path / "shown.env"
+    file.write_text(
+        block.replace("/run/secrets/simcourier_secret_key", f"{tmp_path}/secret").replace("...", "a secret key " * 4)
+    )
+
+    settings = load({}, file)
+
+    assert not any("#" in root for root in settings.results_roots), name
 
 
 def test_the_example_event_is_one() -> None:

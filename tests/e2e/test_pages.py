@@ -1,0 +1,223 @@
+"""The commands of README and operator's guide, typed as they stand there on a machine with nothing on it.
+
+Guides for simulators are followed by ``test_guides.py``, rights at the broker by ``test_rabbitmq_rights.py``, the local
+cloud's API by ``test_local_cloud.py``, the services' units by ``test_services.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.installation import Installation, fetch, files_below, unpacked
+from tests.support.pages import Desk, blocks
+from tests.support.scratch import wait_until
+
+GUIDE = "docs/operating.md"
+TOGETHER = pytest.mark.xdist_group("pages")  # one `up` for all of them
+STAND_INS = Path(__file__).parent.parent / "support" / "standins"
+UP, USE = blocks("README.md", "Where to go next")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """Where ``up`` runs, and one result has been delivered as README says."""
+    desk = Desk(tmp_path_factory.mktemp("pages"))
+    with desk.up(UP):
+        desk.type(USE)
+        shutil.copy(STAND_INS / "simulate", desk.folder)
+        key = (desk.data / "local-cloud-key").read_text().strip()
+        (desk.folder / "local.json").write_text(json.dumps({"key": key}))
+        yield desk
+
+
+def deliveries(desk: Desk) -> dict[str, dict[str, Any]]:
+    """By simulation."""
+    return {row["simulation_id"]: row for row in json.loads(desk.type("simcourier deliveries list --json").stdout)}
+
+
+def delivery(desk: Desk, simulation: str, state: str) -> str:
+    """The id of a delivery, once it is in this state."""
+    wait_until(lambda: deliveries(desk).get(simulation, {}).get("state") == state, f"{simulation} is {state}", step=0.5)
+    return str(deliveries(desk)[simulation]["id"])
+
+
+@TOGETHER
+def test_readme(desk: Desk) -> None:
+    lines = desk.told[0].splitlines()
+    (link,) = [line for line in lines if line.startswith("http://")]
+
+    assert unpacked(fetch(link)) == files_below(desk.folder / "results")
+    assert "rho = 0.8: DELIVERED" in lines
+    assert f"  Link:         {link}" in lines
+
+
+@TOGETHER
+def test_publishing_from_a_simulator(desk: Desk) -> None:
+    (run,) = blocks("docs/simulators.md", "simcourier run", "")
+    single, study = blocks("docs/simulators.md", "The command", "")
+    (spool,) = blocks("docs/simulators.md", "The spool", "")
+    (simulator,) = blocks("docs/simulators.md", "The example simulator", "")
+    library, *_ = blocks("docs/simulators.md", "The library", "python")
+
+    desk.type(run.replace("--rho=0.8", "--rho=0.8 --output=results"))
+    told = [desk.type(part).stdout for part in (simulator, single, study, spool)]
+    (desk.folder / "publish.py").write_text(library)
+    from_python = desk.type("python publish.py").stdout
+
+    assert all("Accepted by the broker" in part for part in told[1:3])
+    assert told[3] == "The spool is empty.\nThe spool is empty.\n"
+    assert from_python.split()[1] == "sent"
+    event = from_python.split()[0]
+    wait_until(lambda: desk.type(f"simcourier where {event}", check=False).stdout.startswith("rho = 0.8: D"), "it came")
+
+
+@TOGETHER
+def test_packing_summary_and_previews(desk: Desk) -> None:
+    pack, check = blocks("docs/packing.md", "On the command line")
+    (summarise,) = blocks("docs/summary.md", "The summary of a run")
+    (preview,) = blocks("docs/mail.md", "The mails")
+
+    desk.type(pack + check)
+    desk.type(summarise + preview)
+
+    assert (desk.folder / "out" / "MANIFEST.sha256").exists()
+    assert (desk.folder / "smaller.zip").exists()
+    assert (desk.folder / "results-summary" / "report.html").exists()
+    assert {"delivered.eml", "digest.html", "operator.txt"} <= {path.name for path in (desk.folder / "mails").iterdir()}
+
+
+@TOGETHER
+def test_storage_backends(desk: Desk) -> None:
+    (commands,) = blocks("docs/storage.md", "On the command line")
+    (expire,) = blocks("docs/storage.md", "Keep days")
+    (again,) = blocks(GUIDE, "Storage backends")
+    _, define = blocks("docs/local_cloud.md", "Set it up")
+    (keys,) = blocks("docs/local_cloud.md", "Who may upload")
+
+    told = desk.type(commands).stdout
+    (desk.folder / "cloud").mkdir()
+    desk.type(keys.replace("/srv/results", "cloud"))
+
+    assert "delete: the file and its link are gone" in told
+    assert "local  " in desk.type(again).stdout
+    assert "delete: the file and its link are gone" in desk.type(define).stdout
+    assert desk.type(expire).stdout == "Nothing is to be removed.\n" * 2
+
+
+@TOGETHER
+def test_what_is_missing_and_what_is_kept(desk: Desk) -> None:
+    (doctor, *_) = blocks("docs/doctor.md", "When something is wrong: simcourier doctor")
+    (retention,) = blocks("docs/retention.md", "What is kept how long")
+    (health,) = blocks(GUIDE, "Health")
+    (lines,) = blocks("docs/monitoring.md", "One line per try")
+    (completion,) = blocks(GUIDE, "In the shell")
+
+    assert "trouble" not in desk.type(doctor).stdout.partition("[")[0]
+    assert "SIMCOURIER_KEEP_RECIPIENTS_DAYS" in desk.type(retention).stdout
+    assert desk.type(health).stdout.startswith("worker: process ")
+    if shutil.which("bash"):
+        assert "simcourier" in desk.type(f"{completion}\ncomplete -p simcourier", shell="bash").stdout
+    if shutil.which("jq"):
+        desk.type("simcourier publish results --to anna@example.org --backend nowhere --simulation-id lost")
+        failed = delivery(desk, "lost", "FAILED")
+        assert failed in desk.type(f"cd {desk.data / 'logs'}\n{lines}").stdout
+
+
+@TOGETHER
+def test_when_something_does_not_arrive(desk: Desk) -> None:
+    (commands,) = blocks(GUIDE, "When something does not arrive")
+    where, failed, retry, cancel, resend, dead, spool = commands.splitlines()
+    publish = "simcourier publish results --to anna@example.org --simulation-id"
+    desk.type(
+        "echo 127.0.0.1:1 | simcourier backends add local-away --token-file - --config-file local.json\n"
+        f"{publish} wrong --backend nowhere\n{publish} waits --backend local-away"
+    )
+    wrong, waits = delivery(desk, "wrong", "FAILED"), delivery(desk, "waits", "WAITING")
+
+    assert "DELIVERED" in desk.type(where.replace("SIMULATION-ID", "results")).stdout
+    assert wrong in desk.type(failed).stdout
+    assert "will be tried again" in desk.type(retry.replace("ID", wrong)).stdout
+    assert waits in desk.type(cancel.replace("ID", waits)).stdout
+    assert "the mail goes to" in desk.type(resend.replace("ID", delivery(desk, "results", "DELIVERED"))).stdout
+    assert desk.type(f"{dead}\n{spool}").stdout.endswith("The spool is empty.\n")
+    assert delivery(desk, "waits", "CANCELLED") == waits
+
+
+@TOGETHER
+def test_dead_letters(desk: Desk) -> None:
+    (commands,) = blocks(GUIDE, "Dead letters")
+    bodies = [b"no event 3", b"no event 4", b"no event 5"]
+    for body in bodies:
+        desk.send(body)
+
+    def numbers() -> list[int]:
+        return sorted(row["id"] for row in json.loads(desk.type("simcourier dead list --json").stdout))
+
+    wait_until(lambda: len(numbers()) == len(bodies), "they are set aside", step=0.5)
+    for shown, number in zip(("3", "4", "5"), numbers(), strict=True):
+        commands = re.sub(rf"(?<= ){shown}\b", f"n{number}", commands)
+    told = desk.type(commands.replace(" n", " "))
+
+    assert (desk.folder / "letter.json").read_bytes() in bodies
+    assert "Traceback" not in told.stderr
+
+
+def test_backup_and_restore_on_one_machine(tmp_path: Path) -> None:
+    if shutil.which("sqlite3") is None:
+        pytest.skip("sqlite3 is not installed")
+    backup, restore, *_ = blocks(GUIDE, "Backup and restore")
+    desk = Desk(tmp_path)
+    with desk.up():
+        desk.type(USE)
+        key = (desk.data / "local-cloud-key").read_text().strip()
+        (desk.folder / "local.json").write_text(json.dumps({"key": key}))
+        desk.type(
+            "echo 127.0.0.1:1 | simcourier backends add local-away --token-file - --config-file local.json\n"
+            "simcourier publish results --to anna@example.org --simulation-id waits --backend local-away"
+        )
+        waits, results = delivery(desk, "waits", "WAITING"), files_below(desk.folder / "results")
+        desk.type(backup)
+    shutil.rmtree(desk.data)  # the disk is gone
+
+    again, start = restore.rsplit("simcourier up", 1)[0], "simcourier up"
+    desk.type(again)
+    with desk.up(start):
+        link = json.loads(desk.type("simcourier where results --json").stdout)[0]["link"]
+        assert unpacked(fetch(link)) == results, "what was mailed leads to the results still"
+        desk.type("echo 10.10.160.10:8976 | simcourier backends add local-away --token-file -")
+        assert delivery(desk, "waits", "DELIVERED") == waits
+        wait_until(lambda: len(list((desk.data / "mail").glob("*.eml"))) == 1, "the mail, once")
+
+
+@pytest.mark.postgresql
+def test_backup_and_restore_of_servers(tmp_path: Path, database_url: str, new_database_url: Any) -> None:
+    if shutil.which("pg_dump") is None or shutil.which("pg_restore") is None:
+        pytest.skip("the clients of PostgreSQL are not installed")
+    _, _, backup, restore = blocks(GUIDE, "Backup and restore")
+    shown = "postgresql://simcourier:PASSWORD@db.example.org/simcourier"
+    desk, fresh = Desk(tmp_path / "desk"), new_database_url()
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "result.csv").write_text("utilisation,0.8\n")
+    with Installation(tmp_path / "data", database_url=database_url) as one:
+        one.start_cloud()
+        one.start("worker")
+        one.wait_ready()
+        event = one.publish(results)
+        wait_until(lambda: (one.where(event) or {}).get("state") == "DELIVERED", "it is delivered")
+        desk.type(backup.replace(shown, database_url))
+        one.processes[-1].kill()
+
+        desk.type(restore.replace(shown, fresh))
+
+        one.environ["SIMCOURIER_DATABASE_URL"] = fresh
+        told = json.loads(one.simcourier("where", event, "--json").stdout)
+        assert unpacked(fetch(told[0]["link"])) == files_below(results)
+        assert one.simcourier("backends", "check", "local").returncode == 0, "the key decrypts the definitions"
