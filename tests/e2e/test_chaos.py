@@ -126,7 +126,7 @@ def test_a_broken_promise_and_a_fault_that_was_not_reached_are_told(
         stage.publish()
         raise NotInTime("The sky has not fallen.")
 
-    monkeypatch.setattr(rehearse, "PATIENCE_SECONDS", 15.0)
+    monkeypatch.setattr(rehearse, "PATIENCE_SECONDS", 6.0)
     faults = [Fault("lost", "", lost), Fault("never", "", never), Fault("impossible", "", never, lambda _: "no sky")]
     told: list[str] = []
     with embedded() as services, new_stage(tmp_path / "stage", services, template=ledger_template) as stage:
@@ -162,6 +162,7 @@ def test_whoever_reads_of_a_missing_mail_is_told_what_is_known(tmp_path: Path, l
     assert "delivery.handled" in told
 
 
+@pytest.mark.full
 def test_a_storm_in_the_benchmark_leaves_nothing_behind(tmp_path: Path) -> None:
     words = ["benchmarks/chaos.py", "--embedded", "--deliveries", "3", "--restarts", "0", "--kill-every", "5"]
     done = subprocess.run(

@@ -58,6 +58,7 @@ def test_readme(desk: Desk) -> None:
     assert f"  Link:         {link}" in lines
 
 
+@pytest.mark.full
 @TOGETHER
 def test_publishing_from_a_simulator(desk: Desk) -> None:
     (run,) = blocks("docs/simulators.md", "simcourier run", "")
@@ -93,6 +94,7 @@ def test_packing_summary_and_previews(desk: Desk) -> None:
     assert {"delivered.eml", "digest.html", "operator.txt"} <= {path.name for path in (desk.folder / "mails").iterdir()}
 
 
+@pytest.mark.full
 @TOGETHER
 def test_storage_backends(desk: Desk) -> None:
     (commands,) = blocks("docs/storage.md", "On the command line")
@@ -111,6 +113,7 @@ def test_storage_backends(desk: Desk) -> None:
     assert desk.type(expire).stdout == "Nothing is to be removed.\n" * 2
 
 
+@pytest.mark.full
 @TOGETHER
 def test_what_is_missing_and_what_is_kept(desk: Desk) -> None:
     (doctor, *_) = blocks("docs/doctor.md", "When something is wrong: simcourier doctor")
@@ -130,6 +133,7 @@ def test_what_is_missing_and_what_is_kept(desk: Desk) -> None:
         assert failed in desk.type(f"cd {desk.data / 'logs'}\n{lines}").stdout
 
 
+@pytest.mark.full
 @TOGETHER
 def test_when_something_does_not_arrive(desk: Desk) -> None:
     (commands,) = blocks(GUIDE, "When something does not arrive")
@@ -150,6 +154,7 @@ def test_when_something_does_not_arrive(desk: Desk) -> None:
     assert delivery(desk, "waits", "CANCELLED") == waits
 
 
+@pytest.mark.full
 @TOGETHER
 def test_dead_letters(desk: Desk) -> None:
     (commands,) = blocks(GUIDE, "Dead letters")
@@ -169,6 +174,7 @@ def test_dead_letters(desk: Desk) -> None:
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.full
 def test_backup_and_restore_on_one_machine(tmp_path: Path) -> None:
     if shutil.which("sqlite3") is None:
         pytest.skip("sqlite3 is not installed")
@@ -196,6 +202,7 @@ def test_backup_and_restore_on_one_machine(tmp_path: Path) -> None:
         wait_until(lambda: len(list((desk.data / "mail").glob("*.eml"))) == 1, "the mail, once")
 
 
+@pytest.mark.full
 @pytest.mark.postgresql
 def test_backup_and_restore_of_servers(tmp_path: Path, database_url: str, new_database_url: Any) -> None:
     if shutil.which("pg_dump") is None or shutil.which("pg_restore") is None:
