@@ -20,6 +20,14 @@ GROWN_IS_LIKE_EMBEDDED = (
     "test_wrong_input.py",
 )
 SLOW_AND_LIKE_ANOTHER = (
+    "test_single_runs_are_delivered_in_turn_with_a_campaign_that_was_there_before_them[embedded]",
+    "test_a_worker_works_on_as_many_deliveries_at_once_as_it_was_told[embedded]",
+    "test_a_worker_that_is_ended_in_a_long_upload_hands_it_back_and_another_one_goes_on_with_it[grown]",
+    "test_a_study_is_one_mail_for_each_recipient_and_what_comes_later_another_one[embedded]",
+    "test_a_site_with_admin_and_users_of_its_own_takes_the_app_and_a_worker_uses_its_database[postgresql]",
+    "test_a_definition_that_is_wrong_is_refused_with_the_field_named",  # as in tests/integration, without a browser
+    "test_through_dropbox_with_a_link_that_ends",
+    "test_through_a_plugin_from_outside",
     "test_tables_are_not_changed_under_a_process_that_uses_them[postgresql]",
     "test_a_message_that_is_no_event_is_set_aside_unchanged[grown]",
     "test_only_the_data_window_is_uncertain_and_it_is_counted[mail.accepted-2-1]",
