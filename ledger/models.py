@@ -232,6 +232,7 @@ class Notification(models.Model):
     wake_seconds = models.FloatField(default=0)
 
     class Meta:
+        verbose_name = "mail"
         ordering = ["created_at", "id"]
         constraints = [
             models.UniqueConstraint(fields=["delivery", "recipient", "kind", "occasion"], name="one_mail_per_occasion")

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import click
 
-from backends.credentials.common import packages_of_a_worker
+from backends.credentials.common import packages_of_a_worker, visible
 
 BAD_REQUEST = 400  # also the answer to a wrong password
 NOT_AN_ACCOUNT = {401, 403}
@@ -87,7 +87,8 @@ def list_repo_ids(*, server: str, username: str | None, token_file: Any, as_json
     elif not rows:
         click.echo("There are no libraries; make one in Seafile first.", err=True)
     for row in [] if as_json else rows:
-        click.echo(f"{row['repoid']}  {row['name']}" + (f"  ({row['trouble']})" if row["trouble"] else ""))
+        trouble = f"  ({row['trouble']})" if row["trouble"] else ""
+        click.echo(visible(f"{row['repoid']}  {row['name']}{trouble}"))
 
 
 def _address(server: str) -> str:

@@ -12,10 +12,10 @@ from messaging.amounts import file_size
 from messaging.messages import Completed
 
 STAGES: Mapping[str, str] = {
-    Stage.COLLECTING: "the results were collected",
-    Stage.PACKAGING: "the archive was packed",
-    Stage.STORING: "the archive was stored",
-    Stage.LINKING: "the link was made",
+    Stage.COLLECTING: "when the results were collected",
+    Stage.PACKAGING: "when the archive was packed",
+    Stage.STORING: "when the archive was to be stored",
+    Stage.LINKING: "when the link was to be made",
 }
 ENOUGH_RUNS = 3  # earlier ones: to be beyond all of fewer says little
 LONGEST_NAME = 60

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
+from backends.credentials.common import visible
 from backends.http import session
 from backends.seafile import Config, Seafile
 from tests.standins.seafile.client import SeafileStandin
@@ -171,3 +173,9 @@ def test_being_throttled_is_told_with_the_time(service: SeafileStandin) -> None:
     terminal = sign_in(service, get_token(service))
 
     assert "asks to wait for 17 s" in terminal.refused()
+
+
+def test_a_librarys_name_is_shown_as_the_terminal_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(BytesIO(), encoding="latin-1"))
+
+    assert visible("Grüße \x1b[2J \N{SNOWMAN}") == r"Grüße \ufffd[2J \u2603"

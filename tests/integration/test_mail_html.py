@@ -92,7 +92,7 @@ def test_the_plot_travels_with_the_mail_and_says_in_words_what_it_shows(tmp_path
 def test_a_failure_tells_stage_reason_what_happens_next_and_the_log_s_end(tmp_path: Path) -> None:
     for text in (parts(sample(tmp_path, "failed"))[0], page(sample(tmp_path, "failed")).words):
         for told in (
-            "while the archive was stored: The account",
+            "when the archive was to be stored: The account",
             "What happens next",
             "publish them again",
             "event #1",
