@@ -66,6 +66,8 @@ class Collector:
         self._places: dict[str, int] = {}  # a run's id to its place
         self._run = -1
         self._files: list[FileRead] = []
+        self._last_runs: list[int] = []  # of the files: the last run that each told of
+        self._cut: set[int] = set()  # runs whose file ended in the middle of something
         self._file = FileRead("", 0, "")
         self._vectors = Vectors(precision)
         self._declared: list[tuple[int, str, str, Mapping[str, str], bool]] = []
@@ -105,6 +107,7 @@ class Collector:
             if times > SAME_WARNINGS:
                 self._note(f"{times - SAME_WARNINGS} more times: {text}", None)
         self._files.append(self._file)
+        self._last_runs.append(self._run)
 
     # Sink
 
@@ -171,6 +174,7 @@ class Collector:
 
     def incomplete(self, text: str, line: int | None = None) -> None:
         self._file = replace(self._file, incomplete=True)
+        self._cut.add(self._run)
         self._note(text, line)
 
     def at(self, offset: int) -> None:
@@ -287,14 +291,24 @@ class Collector:
             time = self._vectors.moments(slot).last_time
             if timed and not math.isnan(time):
                 last[place] = max(last.get(place, time), time)
-        unfinished = any(file.incomplete for file in self._files)
+        unfinished = self._cut | self._cut_by_index()
         ends = {}
         for place, run in enumerate(self._runs):
             end, seen = run.end, last.get(place, math.nan)
-            if end is None or end < seen or (run.end_is_bound and unfinished):
+            if end is None or end < seen or (run.end_is_bound and place in unfinished):
                 end = seen
             ends[place] = end
         return ends
+
+    def _cut_by_index(self) -> set[int]:
+        """Runs of vector files whose index was never closed: it has their name, and tells of no run itself."""
+        both = list(zip(self._files, self._last_runs, strict=True))
+        cut = {_stem(file.name) for file, run in both if file.incomplete and run < 0}
+        return {run for file, run in both if cut and run >= 0 and _stem(file.name) in cut}
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _joined(known: Run, more: Run) -> Run:

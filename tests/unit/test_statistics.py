@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.formats.contract import Run, Statistic
-from consumer.formats.omnetpp_text import OmnetppText
+from consumer.formats.omnetpp_text import OmnetppIndex, OmnetppText
 from consumer.report.key import pick
 from consumer.report.plots import plots
 from consumer.statistics import collector as collector_module
@@ -126,6 +126,31 @@ def test_a_run_that_went_on_after_the_limit_is_held_to_its_last_sample() -> None
     row = vector_of([(0, 1), (300, 3)], "attr interpolationmode sample-hold", end="config sim-time-limit 200s")
 
     assert row.held_until == 300
+
+
+def test_a_run_that_was_cut_off_is_held_to_its_last_sample_and_the_complete_one_beside_it_to_its_end() -> None:
+    complete, cut = (
+        f"version 3\nrun {run}\nconfig sim-time-limit 1000s\nvector 1 m qlen TV\n1\t0\t10\n1\t100\t0\n" for run in "ab"
+    )
+
+    rows = summary_of(complete, f"{cut}1\t200").vectors
+
+    assert {row.run: (row.held_until, row.time_weighted_mean) for row in rows} == {0: (1000, 1), 1: (100, 10)}
+
+
+def test_a_run_whose_index_was_never_closed_is_held_to_its_last_sample() -> None:
+    text = "version 3\nrun {}\nconfig sim-time-limit 1000s\nvector 1 m qlen TV\n1\t0\t10\n1\t100\t0\n"
+    found = collector()
+    for name, form, content in (
+        ("x/a.vci", OmnetppIndex(), " " * 64 + "\nversion 3\nrun a\n"),
+        ("x/a.vec", OmnetppText(), text.format("a")),
+        ("b.vec", OmnetppText(), text.format("b")),
+    ):
+        found.begin_file(name, len(content), form.name)
+        form.read(io.BytesIO(content.encode()), found)
+        found.end_file()
+
+    assert [row.held_until for row in sorted(found.summary().vectors, key=lambda row: row.run)] == [100, 1000]
 
 
 def test_an_enumeration_has_shares_of_time_and_no_mean() -> None:
