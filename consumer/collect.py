@@ -122,10 +122,10 @@ def _nothing(left_out: Sequence[str], *, patterns: bool) -> str:
     """Why there is nothing to pack."""
     if left_out:
         more = f" And {len(left_out) - 1} more" if len(left_out) > 1 else ""
-        return f"holds no file that could be packed: {left_out[0]}{more}".removesuffix(".")
+        return f"holds no file that can be read: {left_out[0]}{more}".removesuffix(".")
     if patterns:
         return "holds no file that matches the patterns"
-    return "holds no file that could be packed"
+    return "holds no file that can be read"
 
 
 def locate(location: str, roots: Sequence[str]) -> Path:

@@ -312,7 +312,7 @@ class _Reader:
             self._sink.incomplete("The file ends in the middle of a row; what stands before it was read.", number)
             return None
         if cells is None:
-            self._sink.warning("The row has not as many columns as the others: not read.", number)
+            self._sink.warning("The row has another number of columns than the others: not read.", number)
         return cells
 
     def _hand_on(self, rows: list[tuple[int, list[str]]]) -> None:

@@ -200,7 +200,7 @@ class _Reader:
         damaged = np.flatnonzero(~good & (slots >= 0))
         for place in damaged[:_TOLD].tolist():
             line = self._line + block.line_of(start + place) + 1
-            self._sink.warning("A sample has not as many columns as its vector: not read.", line)
+            self._sink.warning("A sample has another number of columns than its vector: not read.", line)
         if len(damaged) > _TOLD:
             line = self._line + block.line_of(start + int(damaged[-1])) + 1
             rest = len(damaged) - _TOLD

@@ -172,7 +172,8 @@ class _Document:
         return Stopped(text, self._parser.CurrentLineNumber)
 
     def _cut_off(self) -> Stopped:
-        text = "The file ends in the middle; what stands before it was read." if self._begun else "The file is empty."
+        read = "what stands before it was read" if self._begun else "no result stands before it"
+        text = f"The file ends in the middle; {read}."
         return Stopped(text, self._parser.CurrentLineNumber, cut_off=True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:

@@ -192,6 +192,12 @@ class Collector:
         self._vectors.settle()
         self._file = FileRead("", 0, "")
         rows, empty, missing = [], 0, 0
+        if self._skip:
+            self._note(
+                f"The first {self._skip:g} s of every run were left out of its vectors, as was asked for; scalars and "
+                "statistics are as the simulator wrote them.",
+                None,
+            )
         for place, row in enumerate(self.vector_rows()):
             if row.timed and self._vectors.moments(place).backwards:
                 self._note(f"Time runs backwards in {row.module} {row.name}: what is weighted by time is wrong.", None)

@@ -205,7 +205,7 @@ def test_a_missing_folder_is_told(service: Service) -> None:
 def test_a_missing_bucket_and_an_empty_prefix_are_told(s3: Service) -> None:
     with pytest.raises(Undeliverable, match=r"^The results folder s3://no-such-bucket/x does not exist\.$"):
         taken("s3://no-such-bucket/x")
-    with pytest.raises(Undeliverable, match=r"holds no file that could be packed\.$"):
+    with pytest.raises(Undeliverable, match=r"holds no file that can be read\.$"):
         taken(s3.url)
 
 

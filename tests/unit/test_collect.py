@@ -121,7 +121,7 @@ def test_where_nothing_can_be_packed_the_reason_is_told(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (folder / name).symlink_to("/nowhere")
 
-    with pytest.raises(Undeliverable, match=r"holds no file that could be packed: a: .*And 1 more\.$"):
+    with pytest.raises(Undeliverable, match=r"holds no file that can be read: a: .*And 1 more\.$"):
         collect(of(folder), ())
 
 

@@ -140,8 +140,8 @@ def test_rows_of_another_width_are_told_with_their_line_and_the_others_read() ->
 
     assert column(told, "a") == [1, *[7] * 20]
     assert told.warnings == [
-        ("The row has not as many columns as the others: not read.", 3),
-        ("The row has not as many columns as the others: not read.", 5),
+        ("The row has another number of columns than the others: not read.", 3),
+        ("The row has another number of columns than the others: not read.", 5),
     ]
 
 

@@ -223,9 +223,11 @@ def test_a_statistic_of_an_enumeration_has_no_mean_either() -> None:
 def test_the_beginning_of_a_run_can_be_left_out() -> None:
     text = "version 3\nrun r\nvector 1 m v\n1 1 100\n1 5 2\n1 6 4\n"
 
-    row = summary_of(text, skip=5).vectors[0]
+    summary = summary_of(text, skip=5)
+    row = summary.vectors[0]
 
     assert (row.count, row.mean, row.first_time) == (2, 3, 5)
+    assert [one.text for one in summary.warnings if "first 5 s" in one.text]
 
 
 def test_the_samples_of_many_vectors_in_any_order_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
