@@ -89,10 +89,10 @@ class Local(Backend[Config]):
     def store(self, archive: Archive, progress: Progress) -> Stored:
         """Go on with the upload of an earlier try, or begin one; the server shows the file when it is whole."""
         for _ in range(NEW_UPLOADS):
-            upload = self._resumed(progress) or self._begun(archive, progress)
+            upload = self._resumed(archive, progress) or self._begun(archive, progress)
             try:
                 self._send(upload, archive, progress)
-            except _Gone:  # its time was over, or the server has lost it
+            except _Gone:  # its time was over, the server has lost it, or it is of another archive
                 progress.save({}, 0)
                 continue
             return self._confirmed(archive, upload, progress)
@@ -132,7 +132,7 @@ class Local(Backend[Config]):
 
     # Sending
 
-    def _resumed(self, progress: Progress) -> _Upload | None:
+    def _resumed(self, archive: Archive, progress: Progress) -> _Upload | None:
         """The upload of an earlier try, where it really stands; None: there is none."""
         url = (progress.checkpoint or {}).get("upload")
         if not url or not self._is_there(str(url)):
@@ -142,7 +142,8 @@ class Local(Backend[Config]):
         except _Gone:
             return None
         length = answer.headers.get("Upload-Length")
-        return _Upload(str(url), _offset(answer), None if length is None else int(length))
+        upload = _Upload(str(url), _offset(answer), None if length is None else int(length))
+        return None if upload.is_longer_than(archive) else upload
 
     def _begun(self, archive: Archive, progress: Progress) -> _Upload:
         size = archive.size
@@ -177,6 +178,8 @@ class Local(Backend[Config]):
             body = kind(archive, progress, upload)
             answer = self._patch(upload, body)
             upload.offset = _offset(answer)
+            if upload.is_longer_than(archive):
+                raise _Gone("What the upload holds is of another archive.")
             if upload.offset != upload.length:  # else it is all there, under the address that was saved
                 progress.save({"upload": upload.url}, upload.offset)
             if body.paused:
@@ -293,6 +296,11 @@ class _Upload:
         self.offset = offset
         self.length = length
 
+    def is_longer_than(self, archive: Archive) -> bool:
+        """Whether it holds more bytes than there are: an earlier try has packed others after those that were noted."""
+        size = archive.size
+        return size is not None and self.offset > size
+
 
 class _NotOurs(PermanentError):
     """What answers is no local cloud."""
@@ -302,7 +310,7 @@ class _NotOurs(PermanentError):
 
 
 class _Gone(PermanentError):
-    """There is no such upload any more."""
+    """There is no such upload any more, or none of this archive."""
 
 
 def _offset(answer: requests.Response) -> int:

@@ -258,6 +258,20 @@ class BackendContract:
         assert count_files() == before + 1
         assert fetch(backend.link(stored, None).url) == sample.content()
 
+    @pytest.mark.parametrize("grows", [False, True], ids=["size known", "still growing"])
+    def test_what_was_sent_of_a_longer_archive_does_not_hinder_a_shorter_one(
+        self, backend: Backend[Any], archive: Make, store: Store, fetch: Fetch, grows: bool
+    ) -> None:
+        broken = SampleProgress()
+        sample = archive(LARGE, grows=True, fails_after=3 * BLOCK)
+        with pytest.raises(BackendError):
+            store(sample, broken)
+        shorter = archive(BLOCK, grows=grows, key=sample.key)
+
+        stored = store(shorter, SampleProgress(broken.checkpoint))
+
+        assert fetch(backend.link(stored, None).url) == shorter.content()
+
     def test_progress_is_saved_on_the_way_and_never_past_the_end(self, archive: Make, store: Store) -> None:
         progress = SampleProgress()
 

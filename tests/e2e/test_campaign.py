@@ -189,9 +189,7 @@ def test_a_study_of_200_runs_is_one_digest_and_holds_up_nobody(installation: Ins
         assert told[load][0] == pytest.approx(mean, abs=0.1 * half)
         assert told[load][1] == pytest.approx(half, rel=0.05)
     print(f"\n200 runs in {seconds:.1f} s; single runs: usually {line(usual)}; meanwhile {line(meanwhile)}")
-    assert len(meanwhile) > 10, "there was something to be measured"
-    assert statistics.fmean(meanwhile) <= 2 * statistics.fmean(usual)
-    assert statistics.median(meanwhile) <= 2 * statistics.median(usual)
+    assert len(meanwhile) > 25, "single runs, each published after the last one's mail, pass the study's by"
 
 
 def follow(installation: Installation, folder: Path) -> float:
