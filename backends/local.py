@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import requests
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, field_validator
 
-from backends.contract import Archive, Backend, Link, Progress, Status, Stored
+from backends.contract import Archive, Backend, Json, Link, Progress, Status, Stored
 from backends.errors import BackendError, PermanentError, TransientError
 from backends.http import TIMEOUT, call, error_of
 
@@ -134,7 +134,8 @@ class Local(Backend[Config]):
 
     def _resumed(self, archive: Archive, progress: Progress) -> _Upload | None:
         """The upload of an earlier try, where it really stands; None: there is none."""
-        url = (progress.checkpoint or {}).get("upload")
+        kept = progress.checkpoint or {}
+        url = kept.get("upload")
         if not url or not self._is_there(str(url)):
             return None
         try:
@@ -143,7 +144,9 @@ class Local(Backend[Config]):
             return None
         length = answer.headers.get("Upload-Length")
         upload = _Upload(str(url), _offset(answer), None if length is None else int(length))
-        return None if upload.is_longer_than(archive) else upload
+        if upload.is_longer_than(archive) or not (self._is_ours or _is_of(archive, kept, upload.offset)):
+            return None
+        return upload
 
     def _begun(self, archive: Archive, progress: Progress) -> _Upload:
         size = archive.size
@@ -167,7 +170,7 @@ class Local(Backend[Config]):
         if not place:
             raise PermanentError(f"{self._service} does not say where the upload is to go.", scope="backend")
         upload = _Upload(self._address(place), 0, size)
-        progress.save({"upload": upload.url}, 0)
+        progress.save(_note(upload.url, archive, 0), 0)
         return upload
 
     def _send(self, upload: _Upload, archive: Archive, progress: Progress) -> None:
@@ -181,7 +184,7 @@ class Local(Backend[Config]):
             if upload.is_longer_than(archive):
                 raise _Gone("What the upload holds is of another archive.")
             if upload.offset != upload.length:  # else it is all there, under the address that was saved
-                progress.save({"upload": upload.url}, upload.offset)
+                progress.save(_note(upload.url, archive, upload.offset), upload.offset)
             if body.paused:
                 while not archive.wait(upload.offset + PIECE, PAUSE_SECONDS):
                     pass
@@ -313,6 +316,21 @@ class _Gone(PermanentError):
     """There is no such upload any more, or none of this archive."""
 
 
+def _note(url: str, archive: Archive, sent: int) -> dict[str, Any]:
+    """The checkpoint."""
+    return {"upload": url, "sent": sent, "sha256": archive.sha256 if archive.size is not None else ""}
+
+
+def _is_of(archive: Archive, kept: Json, offset: int) -> bool:
+    """Whether an upload holds bytes of this archive alone, which a server that knows no digest would never notice.
+
+    Whoever calls a plugin has compared what was noted as sent; after that, the process that died may have sent others.
+    """
+    if kept.get("sha256") and archive.size is not None:
+        return bool(kept["sha256"] == archive.sha256)
+    return offset <= int(kept.get("sent", 0))
+
+
 def _offset(answer: requests.Response) -> int:
     try:
         return int(answer.headers["Upload-Offset"])
@@ -398,7 +416,7 @@ class _Body:
                 at += len(piece)
                 if at - noted >= NOTE_EVERY:
                     noted = at
-                    self._progress.save({"upload": self._upload.url}, at)
+                    self._progress.save(_note(self._upload.url, self._archive, at), at)
         if self._stop is not None:
             raise TransientError(f"The archive ended after {at} of {self._upload.length} bytes.")
 

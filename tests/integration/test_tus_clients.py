@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from backends.errors import PermanentError
+from backends.errors import PermanentError, TransientError
 from backends.local import Local
 from backends.suite_doubles import SampleArchive, SampleProgress
 from tests.support.local_cloud import MIB, LocalCloud, session, watched
@@ -281,6 +281,17 @@ def test_the_plugin_resumes_on_another_tus_server(elsewhere: NpmTusServer, tmp_p
         assert relay.sent < 2 * size, "it did not start again"
     assert len(elsewhere.data()) == before + 1
     assert SampleArchive(size, key=key, name=NAME).content() in elsewhere.data()
+
+
+def test_bytes_of_two_archives_are_never_mixed_on_another_tus_server(plugin: Local, elsewhere: NpmTusServer) -> None:
+    key, broken = f"{uuid.uuid4()}/1/{NAME}", SampleProgress()
+    with pytest.raises(TransientError):
+        plugin.store(SampleArchive(3 * MIB, key=key, name=NAME, grows=True, fails_after=MIB), broken)
+    other = SampleArchive(3 * MIB, key=key, name=NAME, grows=True, seed=1)
+
+    plugin.store(other, SampleProgress(broken.checkpoint))
+
+    assert other.content() in elsewhere.data()
 
 
 def test_the_plugin_removes_from_another_tus_server(plugin: Local) -> None:
