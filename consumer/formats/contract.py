@@ -105,7 +105,8 @@ class Sink(Protocol):
         Args:
             module: where in the model.
             name: what was recorded.
-            attributes: such as ``unit``, ``interpolationmode``, ``enum`` (``IDLE=0,BUSY=1``).
+            attributes: such as ``unit``, ``interpolationmode``, ``enum`` (``IDLE=0,BUSY=1``); ``headline``, whatever
+                its text, for the few that say most.
             timed: whether its samples have a time; otherwise they are observations in any order, and the times given
                 to `samples` only number them.
         """

@@ -3,7 +3,7 @@
 Source: SUMO's documentation (Simulation/Output: TripInfo, Summary, StatisticOutput) and its XML schemas.
 
 - Trip information: every number of a trip is an observation over the vehicles, so each attribute is an untimed vector.
-  Trips that had not ended (``write-unfinished``) would distort it and have vectors of their own.
+  Trips that had not ended (``write-unfinished``) would distort it: they have vectors of their own, and are told of.
 - Summary: the state of the network at every step; each attribute is a timed vector.
 - Statistics: scalars.
 
@@ -54,6 +54,11 @@ _UNITS = {
     **dict.fromkeys(("CO_abs", "CO2_abs", "HC_abs", "PMx_abs", "NOx_abs", "fuel_abs"), "mg"),
     "electricity_abs": "Wh",
 }  # fmt: skip
+# What a trip is judged by, and how SUMO itself calls those who make one.
+_HEADLINES = frozenset({"duration", "timeLoss", "waitingTime", "departDelay"})
+_MADE_BY = {"tripinfo": ("vehicle", "vehicles"), "personinfo": ("person", "persons")}
+_AT_ARRIVAL = frozenset({"arrival", "arrivalSpeed", "arrivalPos", "arrivalPosLat"})
+_AT_DEPARTURE = frozenset({"depart", "departSpeed", "departPos", "departPosLat"})
 _SUMMARY_UNITS = {"meanWaitingTime": "s", "meanTravelTime": "s", "meanSpeed": "m/s", "duration": "ms"}
 _NONE_YET = frozenset({"meanWaitingTime", "meanTravelTime", "meanSpeed", "meanSpeedRelative"})  # -1: of no vehicle
 
@@ -121,9 +126,12 @@ class _Document:
         elif self._root in SUMMARIES and path[1:] == ("step",):
             self._step(attributes, line)
         elif self._root == STATISTICS:
+            told = path[1:] == ("vehicleTripStatistics",)
             for name, value in self._vectors.numbers(attributes, line):
                 unit = self._vectors.units.get(name, "")
-                self._sink.scalar(".".join(path[1:]), name, value, {"unit": unit} if unit else {})
+                first = told and name in _HEADLINES | {"count"}
+                named = {"unit": unit, "headline": "yes" if first else ""}
+                self._sink.scalar(".".join(path[1:]), name, value, {key: text for key, text in named.items() if text})
         elif self._root in ROOTS:
             self._sink.warning(f"The element {path[-1][:60]} is not known: not read.", line)
 
@@ -172,21 +180,27 @@ class _Trips:
             attributes = {attributes.get("key", "?")[:100]: attributes.get("value", "")}
         module = ".".join((path[1] + self._state, *path[2:])).removesuffix(".param")
         for name, value in self._vectors.numbers(attributes, line):
-            none = value < 0 and (
-                (name in {"arrival", "arrivalSpeed", "arrivalPos"} and attributes.get("arrival", "").startswith("-"))
-                or (name in {"depart", "departSpeed", "departPos"} and attributes.get("depart", "").startswith("-"))
+            never = value < 0 and (
+                (name in _AT_ARRIVAL and attributes.get("arrival", "").startswith("-"))
+                or (name in _AT_DEPARTURE and attributes.get("depart", "").startswith("-"))
             )
-            self._vectors.add(module, name, math.nan if none else value, line)
+            if not never:  # what has not happened is no missing value
+                self._vectors.add(module, name, value, line)
 
     def finish(self) -> None:
         """How many trips there were, and how they ended."""
         for element, counts in self._counts.items():
-            self._sink.scalar(element, "count", sum(counts.values()), {"title": "in the file"})
+            total = sum(counts.values())
+            self._sink.scalar(element, "count", total, {"title": "in the file"})
             for state, number in counts.items():
-                self._sink.scalar(element, state, number, {})
+                first = element == "tripinfo" and state == "arrived"
+                self._sink.scalar(element, state, number, {"headline": "yes"} if first else {})
+            late = counts.get("unfinished", 0) + counts.get("undeparted", 0)
+            if late:
+                self._sink.warning(_not_arrived(element, late, total, counts["arrived"]))
 
     def _begin(self, element: str, attributes: Mapping[str, str]) -> str:
-        counts = self._counts.setdefault(element, {"finished": 0})
+        counts = self._counts.setdefault(element, {"arrived": 0})
         state = ""
         if attributes.get("depart", "").startswith("-"):
             state = "undeparted"
@@ -195,7 +209,7 @@ class _Trips:
         elif attributes.get("vaporized"):
             counts["vaporized"] = counts.get("vaporized", 0) + 1
             return ""
-        counts[state or "finished"] = counts.get(state or "finished", 0) + 1
+        counts[state or "arrived"] = counts.get(state or "arrived", 0) + 1
         return f" {state}" if state else ""
 
 
@@ -249,7 +263,15 @@ class _Vectors:
         attributes = {"unit": self.units[name]} if name in self.units else {}
         if timed and name != "duration":
             attributes["interpolationmode"] = "sample-hold"
+        if module == "tripinfo" and name in _HEADLINES:
+            attributes["headline"] = "yes"
         return self._sink.vector(module, name, attributes, timed=timed)
+
+
+def _not_arrived(element: str, late: int, total: int, arrived: int) -> str:
+    one, several = _MADE_BY.get(element, ("trip", "trips"))
+    what = f"{late} of {total} {one if total == 1 else several} had not arrived"
+    return f"{what}: the numbers are of those that had." if arrived else f"{what} when the simulation ended."
 
 
 def _clock(text: str) -> float:

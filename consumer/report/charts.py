@@ -16,14 +16,19 @@ from consumer.formats.contract import Floats
 from consumer.report import svg
 from consumer.report.axes import Scale, scale
 from consumer.report.bars import Estimate, interval, spoken
-from consumer.report.digits import amount
+from consumer.report.digits import amount, share, with_unit
 from consumer.report.plain import one_line, shortened
 from consumer.report.svg import BOTTOM, CHARACTER, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart
 from consumer.statistics.model import Trace
 
 COLUMNS = 298  # spans of time at most: one for each unit of the plot's width
 MOST_BARS = 76
-THINNEST = 1.5  # units: a bar that is thinner cannot be seen
+THINNEST = 3  # units: a bar that is thinner cannot be seen
+TAIL = 0.01  # share of the values that may lie beyond the axis, where that makes room for the others
+_ROOM = 2  # times as long an axis must be with a tail as without it
+_FEW = 5  # bars: fewer would fill the plot as walls
+_SIGNS = ("- -", "···")  # how the lines look
+_LEGEND = 45  # characters above a plot, beside the unit
 
 Bin = tuple[tuple[float, float], float]
 
@@ -95,7 +100,7 @@ def histogram(
     marks: Sequence[Line] = (),
     weighted: bool = False,
 ) -> Chart:
-    """A histogram; bars of unequal width show density, so that areas compare.
+    """A histogram; bars of unequal width show density, so that areas compare. A long tail of few values is cut off.
 
     Args:
         bins: ((lower, upper), count or weight), rising and finite.
@@ -104,27 +109,33 @@ def histogram(
         weighted: the bins hold weights rather than counts.
     """
     unit = svg.unit(unit)
-    bars = _fewer(_inner(bins))
+    whole = _inner(bins)
+    total = math.fsum(value for _, value in whole) or 1.0
+    kept = _without_tails(whole, total)
+    bars = _fewer(kept)
     widths = [upper - lower for (lower, upper), _ in bars]
     filled = [width for width, (_, value) in zip(widths, bars, strict=True) if value > 0] or widths
     even = max(filled) - min(filled) <= 1e-6 * max(filled)
-    total = math.fsum(value for _, value in bars) or 1.0
     heights = [100 * value / total / (1.0 if even else width) for (_, value), width in zip(bars, widths, strict=True)]
-    x = scale([bars[0][0][0], bars[-1][0][1]], LEFT, RIGHT, unit, rounded=False)
+    x = scale([bars[0][0][0], bars[-1][0][1]], LEFT + THINNEST, RIGHT, unit, rounded=False)
     y = scale([0.0, *heights], BOTTOM, TOP, ("% of weight" if weighted else "% of values") if even else "density")
-    parts = [*_frame(x, y, x.unit)]
+    parts = [*_frame(x, y, x.unit), *_uprights(x, marks)]
     for ((lower, upper), _), height in zip(bars, heights, strict=True):
         left, right = x.at(lower), x.at(upper)
         gap = 0.6 if right - left > 3 else 0.0  # noqa: PLR2004  no gap between hair-thin bars
         if height > 0:
             wide = max(right - left - gap, THINNEST)
-            parts.append(svg.rectangle("bar", left + gap / 2, y.at(height), wide, BOTTOM - y.at(height)))
-    parts += _uprights(x, marks, TOP + 5)
+            at = min(left + gap / 2, RIGHT - wide)
+            parts.append(svg.rectangle("bar", at, y.at(height), wide, BOTTOM - y.at(height)))
+    beyond = _beyond(whole, kept, total, unit)
+    if beyond:
+        parts.append(svg.text("unit", LEFT, BOTTOM + 26, beyond))
     highest = max(zip(heights, bars, strict=True), key=lambda pair: pair[0])[1][0]
     description = (
         f"{len(bars)} bars from {amount(bars[0][0][0])} to {amount(bars[-1][0][1])} {unit}, "
         f"the highest between {amount(highest[0])} and {amount(highest[1])}".rstrip()
     )
+    description += f"; {beyond}" if beyond else ""
     return Chart(Markup("").join(parts), HEIGHT, f"{description}.")
 
 
@@ -146,7 +157,7 @@ def cumulative(values: Sequence[float], *, unit: str = "", marks: Sequence[Line]
     commands = [f"M{svg.number(LEFT)} {svg.number(BOTTOM)}"]
     for place, rank in zip(x.all_at(ordered[kept]), kept, strict=True):
         commands.append(f"H{svg.number(place)}V{svg.number(y.at(100 * (rank + 1) / len(ordered)))}")
-    parts = [*_frame(x, y, x.unit), svg.path("line", f"{''.join(commands)}H{RIGHT}"), *_uprights(x, marks, BOTTOM - 8)]
+    parts = [*_frame(x, y, x.unit), *_uprights(x, marks), svg.path("line", f"{''.join(commands)}H{RIGHT}")]
     description = f"{len(ordered)} values from {amount(float(ordered[0]))} to {amount(float(ordered[-1]))} {unit}"
     return Chart(Markup("").join(parts), HEIGHT, f"{description.rstrip()}.")
 
@@ -264,14 +275,51 @@ def _level(place: float, label: str) -> list[Markup]:
     return [svg.stroke("mark", LEFT, place, RIGHT, place), svg.text("note end", RIGHT, TOP - 9, f"- - {text}")]
 
 
-def _uprights(x: Scale, marks: Sequence[Line], top: float) -> Iterator[Markup]:
-    """Upright marks; each label on the side where there is room, the first at ``top`` and each next one lower."""
-    for number, mark in enumerate(each for each in marks if x.low <= each.value / x.factor <= x.high):
-        place = x.at(mark.value)
-        text = shortened(one_line(mark.label), 32)
-        fits = place + 4 + CHARACTER * len(text) < RIGHT
-        yield svg.stroke("mark", place, TOP - 4, place, BOTTOM)
-        yield svg.text(f"note halo{'' if fits else ' end'}", place + (4 if fits else -4), top + 13 * number, text)
+def _uprights(x: Scale, marks: Sequence[Line]) -> Iterator[Markup]:
+    """Upright marks, and above the plot what each is: there no label meets another one, a line or a bar."""
+    seen = [each for each in marks if x.low <= each.value / x.factor <= x.high]
+    for kind, mark in zip(("mark", "mark fine"), seen, strict=False):
+        yield svg.stroke(kind, x.at(mark.value), TOP - 3, x.at(mark.value), BOTTOM)
+    if seen:
+        signed = list(zip(_SIGNS, (one_line(mark.label) for mark in seen), strict=False))
+        legend = _legend(signed)
+        if len(legend) > _LEGEND:
+            room = _LEGEND // len(signed) - len(_legend([(_SIGNS[0], "")])) - 1
+            legend = _legend([(sign, shortened(label, room)) for sign, label in signed])
+        yield svg.text("note end", RIGHT, TOP - 9, legend)
+
+
+def _legend(signed: Sequence[tuple[str, str]]) -> str:
+    return "\u2003".join(f"{sign} {label}" for sign, label in signed)
+
+
+def _without_tails(bins: list[Bin], total: float) -> list[Bin]:
+    """Without what holds at most `TAIL` of the values, where the others fill less than half of the axis."""
+    first, last = 0, len(bins)
+    after = before = 0.0
+    while last - 1 > first and after + bins[last - 1][1] <= TAIL * total:
+        after += bins[last - 1][1]
+        last -= 1
+    while first + 1 < last and after + before + bins[first][1] <= TAIL * total:
+        before += bins[first][1]
+        first += 1
+    kept = _inner(bins[first:last])
+    if len(kept) >= _FEW and _ROOM * (kept[-1][0][1] - kept[0][0][0]) < bins[-1][0][1] - bins[0][0][0]:
+        return kept
+    return bins
+
+
+def _beyond(bins: Sequence[Bin], kept: Sequence[Bin], total: float, unit: str) -> str:
+    """What the axis does not show."""
+    left = 1 - math.fsum(value for _, value in kept) / total
+    if len(kept) == len(bins):
+        return ""
+    ends = []
+    if bins[0][0][0] < kept[0][0][0]:
+        ends.append(f"down to {with_unit(bins[0][0][0], unit, 3)}")
+    if bins[-1][0][1] > kept[-1][0][1]:
+        ends.append(f"up to {with_unit(bins[-1][0][1], unit, 3)}")
+    return f"{share(max(left, 0.0))} beyond, {' and '.join(ends)}"
 
 
 def _inner(bins: Sequence[Bin]) -> list[Bin]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from consumer.report.digits import count, share, with_unit
 from consumer.report.plain import one_line, shortened
-from consumer.report.telling import stem, topic, weight
+from consumer.report.telling import Named, aside, counts_up, stem, topic, weight
 from consumer.statistics.model import Replicated, Summary, VectorRow, Warned
 
 MOST_STATISTICS = 8
@@ -17,9 +17,11 @@ MOST_WARNINGS = 5
 LONGEST_LABEL = 160
 LONGEST_WARNING = 300
 FILES_NAMED = 3
+NAMES_NAMED = 4
 OF_ONE_TOPIC = 2
 HEADLINE = 20  # by how much more a number ranks that its format calls one
-NOTHING_HAPPENED = 6  # by how much less a 0 ranks
+NOTHING_HAPPENED = 6  # by how much less a 0 ranks, or samples that are all the same
+ASIDE = 12  # by how much less what no run is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,9 @@ def pick(summary: Summary) -> Key:
 
 def _statistics(summary: Summary) -> tuple[KeyStatistic, ...]:
     lines = [*_time(summary)]
-    candidates = sorted(_candidates(summary), key=lambda each: (-each.rank, each.name, each.where))
+    found = list(_candidates(summary))
+    telling = [each for each in found if weight(each.name) > 0] or found  # a parameter is no result
+    candidates = sorted(telling, key=lambda each: (-each.rank, each.name, each.where))
     chosen = _varied(candidates, MOST_STATISTICS - len(lines))
     lines += [
         KeyStatistic(_label(each.name, each.where), one_line(each.value), each.number, each.unit) for each in chosen
@@ -151,19 +155,30 @@ def _found(summary: Summary) -> Iterator[_Found]:
         if over.number > 1:
             kind = "" if over.kind == "scalar" else f"{over.kind}, "
             where = _where(over.module, f"{kind}mean of {over.number}")
-            yield _Found(over.run, over.name, where, over.mean, over.unit, weight(over.name) + 3)
+            yield _Found(over.run, over.name, where, over.mean, over.unit, _rank(over) + 3)
     for scalar in summary.scalars:
-        rank = weight(scalar.name) + (HEADLINE if scalar.headline else 0)
+        rank = _rank(scalar) + (HEADLINE if scalar.headline else 0)
         yield _Found(scalar.run, scalar.name, scalar.module, scalar.value, scalar.unit, rank)
     for row in summary.statistics:
         if row.count > 0:
-            yield _Found(row.run, row.name, _where(row.module, "mean"), row.mean, row.unit, weight(row.name) + 2)
+            yield _Found(row.run, row.name, _where(row.module, "mean"), row.mean, row.unit, _rank(row) + 2)
     for vector in summary.vectors:
-        timed = vector.time_weighted_mean
-        mean, how = (vector.mean, "mean") if timed is None else (timed, "mean over time")
         if vector.count > 0 and not vector.enumeration:
-            where = _where(vector.module, how)
-            yield _Found(vector.run, vector.name, where, mean, vector.unit, weight(vector.name) + 1.5)
+            value, how = _told(vector)
+            same = vector.count > 1 and vector.minimum == vector.maximum != 0  # such as a parameter in each line
+            rank = _rank(vector) + (HEADLINE if vector.headline else 1.5) - (NOTHING_HAPPENED if same else 0)
+            yield _Found(vector.run, vector.name, _where(vector.module, how), value, vector.unit, rank)
+
+
+def _rank(row: Named) -> float:
+    return weight(row.name) - (ASIDE if aside(row) else 0)
+
+
+def _told(row: VectorRow) -> tuple[float, str]:
+    """The one number of a vector, and what it is."""
+    if counts_up(row):
+        return row.last_value, "at the end"
+    return (row.mean, "mean") if row.time_weighted_mean is None else (row.time_weighted_mean, "mean over time")
 
 
 def _span(values: list[float], unit: str) -> str:
@@ -200,9 +215,21 @@ def _counts(summary: Summary) -> Iterator[str]:
         yield "No numbers were found in these files."
     if summary.missing_values:
         have = count(summary.missing_values, "number has no value and is", "numbers have no value and are")
-        yield f"{have} left out."
+        yield f"{have} left out{_missing(summary)}."
     if summary.empty_vectors:
         yield f"{count(summary.empty_vectors, 'vector was', 'vectors were')} declared and never got a value."
+
+
+def _missing(summary: Summary) -> str:
+    """Which, the most frequent ones first."""
+    names = summary.missing_names[:NAMES_NAMED]
+    if not names:
+        return ""
+    if names[0][1] == summary.missing_values:
+        return f": {shortened(names[0][0], 40)}"
+    named = ", ".join(f"{shortened(name, 40)} ({times})" if times > 1 else shortened(name, 40) for name, times in names)
+    more = sum(times for _, times in names) < summary.missing_values
+    return f": {named} and others" if more else f": {named}"
 
 
 def _texts(warnings: Iterable[Warned], cut: set[str]) -> list[str]:

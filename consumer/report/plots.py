@@ -7,6 +7,7 @@ import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from consumer.report import bars, charts
 from consumer.report.charts import Line
@@ -15,7 +16,10 @@ from consumer.report.names import Names
 from consumer.report.runs import labels, settings
 from consumer.report.svg import Chart
 from consumer.report.telling import (
+    Named,
     aggregates_to_draw,
+    aside,
+    counts_up,
     inner_bins,
     natural,
     observations_to_draw,
@@ -35,6 +39,8 @@ MOST_ENUMERATIONS = 6
 MOST_REPLICATED = 6
 MOST_ROWS = 12  # bars in one chart
 FLAT = 20  # one whose range is that much smaller than that of its like gets a scale of its own
+Kept = TypeVar("Kept", bound=Named)
+
 LARGEST = 1e300  # beyond, sums of two values have no number any more
 
 INDEX = re.compile(r"\[[0-9]+\]")
@@ -66,13 +72,32 @@ class Plot:
 
 
 def plots(summary: Summary) -> tuple[Plot, ...]:
-    """All plots of a report, in its order."""
-    of_run = _of_run(summary)
+    """All plots of a report, in its order; what no run is for only where there is nothing else."""
+    made = _all(_main(summary)) or _all(summary)
     names = Names()
+    return tuple(replace(plot, file=names.take(plot.group, plot.subtitle, plot.title, ending=".svg")) for plot in made)
+
+
+def _main(summary: Summary) -> Summary:
+    """Without asides."""
+
+    def kept(rows: Sequence[Kept]) -> tuple[Kept, ...]:
+        return tuple(row for row in rows if not aside(row))
+
+    return replace(
+        summary,
+        scalars=kept(summary.scalars),
+        statistics=kept(summary.statistics),
+        vectors=kept(summary.vectors),
+        aggregates=kept(summary.aggregates),
+    )
+
+
+def _all(summary: Summary) -> list[Plot]:
+    of_run = _of_run(summary)
     made = [*_vectors(summary, of_run), *_modules(summary, of_run), *_histograms(summary, of_run)]
     made += [*_observations(summary, of_run), *_shares(summary, of_run)]
-    made += _replications(summary.replications)
-    return tuple(replace(plot, file=names.take(plot.group, plot.subtitle, plot.title, ending=".svg")) for plot in made)
+    return [*made, *_replications(summary.replications)]
 
 
 def _of_run(summary: Summary) -> Callable[[int], str]:
@@ -98,7 +123,7 @@ def _vectors(summary: Summary, of_run: Callable[[int], str]) -> Iterator[Plot]:
             style=_style(row),
             unit=row.unit,
             span=span if FLAT * (row.maximum - row.minimum) > span[1] - span[0] else None,
-            mark=Line(mean, f"mean {with_unit(mean, row.unit)}"),
+            mark=None if counts_up(row) else Line(mean, f"mean {with_unit(mean, row.unit)}"),
             warmup=(run.warmup or 0.0) if run is not None and row.timed else 0.0,
             until=row.held_until if timed is not None else None,
             timed=row.timed,
@@ -127,6 +152,8 @@ def _style(row: VectorRow) -> str:
 
 def _about_vector(row: VectorRow) -> str:
     parts = [count(row.count, "sample")]
+    if counts_up(row):
+        return f"{parts[0]}, {with_unit(row.last_value, row.unit)} at the end"
     if 95 in row.percentiles:  # noqa: PLR2004  per cent
         parts.append(f"95 % at most {with_unit(row.percentiles[95], row.unit)}")
     return ", ".join([*parts, f"largest {with_unit(row.maximum, row.unit)}"])
@@ -173,8 +200,18 @@ def _histograms(summary: Summary, of_run: Callable[[int], str]) -> Iterator[Plot
             for percent, name in ((50, "median ≈"), (95, "95 % ≈"))
             if math.isfinite(row.percentiles.get(percent, math.nan))
         ]
-        chart = charts.histogram(inner_bins(row), unit=row.unit, marks=marks, weighted=row.weights is not None)
+        chart = charts.histogram(_bars(row), unit=row.unit, marks=marks, weighted=row.weights is not None)
         yield Plot("histograms", row.name, _where(row.module, of_run(row.run)), _about_histogram(row), chart, "")
+
+
+def _bars(row: StatisticRow) -> list[charts.Bin]:
+    """The bins; one that holds an integer alone stands around it."""
+    found = inner_bins(row)
+    edges = [edge for between, _ in found for edge in between]
+    known = [value for value in (row.minimum, row.maximum, *row.percentiles.values()) if math.isfinite(value)]
+    if not all(value.is_integer() for value in (*edges, *known)) or any(high - low != 1 for (low, high), _ in found):
+        return found
+    return [((low - 0.5, high - 0.5), value) for (low, high), value in found]
 
 
 def _observations(summary: Summary, of_run: Callable[[int], str]) -> Iterator[Plot]:

@@ -17,6 +17,14 @@ from consumer.statistics.model import Aggregate, StatisticRow, VectorRow
 T = TypeVar("T")
 Row = TypeVar("Row", StatisticRow, VectorRow)
 
+# What no run is for, as our formats name it: what a network sends for itself, trips that had no end.
+_ASIDE = re.compile(r"(signallingFlow|returnFlow|probe)\[|(signalling|return) flows|[a-z]+info (unfinished|undeparted)")
+# SUMO counts these from the beginning; OMNeT++ records counts and sums as vectors under such names.
+_COUNTED = frozenset({"loaded", "inserted", "ended", "arrived", "collisions", "teleports", "discarded"})
+_STEPS = frozenset({"summary", "personSummary"})
+_COUNTING = re.compile(r":vector\((count|sum)\)$")
+_COMPUTING = "duration"  # of a step: milliseconds that it took
+
 # What people plot in papers about networks, queues and traffic, as simulators spell it.
 _WORDS = {
     10: "delay latency throughput goodput rtt",
@@ -26,14 +34,26 @@ _WORDS = {
     6: "sinr snr rssi ber per cwnd interval load busy efficiency success rate teleports",
     5: "received rcvd delivered hops hop sent state active rx tx",
     -4: "seed id index number port capacity configured version address row timestamp threshold timeout boot"
-    " limit creation timefirsttxpacket timefirstrxpacket timelasttxpacket timelastrxpacket",
+    " limit creation",
 }
-_WEIGHTS = {word: weight for weight, words in _WORDS.items() for word in words.split()}
+_WEIGHTS: dict[str, float] = {word: weight for weight, words in _WORDS.items() for word in words.split()}
+# Names of which the words would promise too much or too little.
+_NAMES = {
+    9: "arrived",
+    8.5: "duration timeloss",
+    7: "departdelay",
+    6: "meanspeedrelative",
+    0: "depart departspeed departpos arrival arrivalspeed arrivalpos speedfactor",
+    -4: "timefirsttxpacket timefirstrxpacket timelasttxpacket timelastrxpacket transmissionpower transmitpower txpower",
+}
+_WHOLE = {name: weight for weight, names in _NAMES.items() for name in names.split()}
 _USUAL = 3  # a name without a word of the list
 # What was recorded of a quantity, after the colon: the mean says more than the sum.
 _RECORDINGS = {"mean": 2, "avg": 2, "timeavg": 2.5, "last": 1, "max": 0, "min": -2, "sum": -1, "count": -1}
 _EXPRESSION = re.compile(r"[(+*/-]")  # within brackets: ``vector(sum(mean+1))`` is nobody's quantity
 _MADE_UP = -6
+_HEADLINE = 5  # by how much more the course of what a format calls one says
+_COUNTED_LESS = 8  # by how much less the course of a counter says: all of them rise
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _MEAN = re.compile(r"(?<=[a-z0-9])(Mean|Avg|Average)$")
 _LONGEST = 200  # characters of a name that are looked at
@@ -60,6 +80,8 @@ def topic(name: str) -> str:
 def _promise(name: str) -> tuple[float, str]:
     """Weight of a name and the word that has it."""
     quantity = name[:_LONGEST].partition(":")[0]
+    if quantity.lower() in _WHOLE:
+        return _WHOLE[quantity.lower()], quantity.lower()
     words = [word.lower() for word in _WORD.findall(quantity)] + [quantity.lower()]
     known = sorted((_WEIGHTS[word], word) for word in words if word in _WEIGHTS)
     if not known:
@@ -99,12 +121,22 @@ class Named(Protocol):
 Line = TypeVar("Line", bound=Named)
 
 
+def aside(row: Named) -> bool:
+    """Whether it says little of what the run was for, however it is called."""
+    return bool(_ASIDE.match(row.module)) or (row.module in _STEPS and row.name == _COMPUTING)
+
+
+def counts_up(row: Named) -> bool:
+    """Whether a vector counts from the beginning, so that its last value is the number, and no mean of them is."""
+    return (row.module in _STEPS and row.name in _COUNTED) or bool(_COUNTING.search(row.name[-_LONGEST:]))
+
+
 def most_telling(rows: Sequence[Line], empty: Callable[[Line], bool] = lambda _: False) -> list[Line]:
-    """All rows, those that promise most first; ``empty`` ones last, and like quantities together."""
+    """All rows, those that promise most first; asides and then ``empty`` ones last, and like quantities together."""
     weights: dict[str, float] = {}
     for row in rows:
         weights.setdefault(row.name, -weight(row.name))
-    return sorted(rows, key=lambda row: (empty(row), weights[row.name], stem(row.name)))
+    return sorted(rows, key=lambda row: (empty(row), aside(row), weights[row.name], stem(row.name)))
 
 
 def vectors_to_draw(rows: Sequence[VectorRow], most: int) -> list[VectorRow]:
@@ -160,7 +192,8 @@ def _in_order(rows: list[Row]) -> list[Row]:
 
 
 def _vector_weight(row: VectorRow) -> float:
-    return weight(row.name) + _count_weight(row.count) + (1 if row.time_weighted_mean is not None else 0)
+    known = (_HEADLINE if row.headline else 0) - (_COUNTED_LESS if counts_up(row) else 0)
+    return weight(row.name) + _count_weight(row.count) + (1 if row.time_weighted_mean is not None else 0) + known
 
 
 def _count_weight(count: float) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from consumer.formats.contract import Statistic
 from consumer.statistics.model import PERCENTILES, StatisticRow
@@ -18,6 +19,9 @@ def statistic_row(run: int, statistic: Statistic) -> StatisticRow:
     weights = fields.get("weights")
     bins = merged(statistic.bins)
     minimum, maximum = _field(fields, "min"), _field(fields, "max")
+    estimates = percentiles(bins, minimum, maximum, PERCENTILES) if bins else []
+    if _are_integers(fields, bins):
+        estimates = _integers(bins, estimates)
     return StatisticRow(
         run=run,
         module=statistic.module,
@@ -28,9 +32,7 @@ def statistic_row(run: int, statistic: Statistic) -> StatisticRow:
         minimum=minimum,
         maximum=maximum,
         weights=weights,
-        percentiles=dict(zip(PERCENTILES, percentiles(bins, minimum, maximum, PERCENTILES), strict=True))
-        if bins
-        else {},
+        percentiles=dict(zip(PERCENTILES, estimates, strict=bool(estimates))),
         bins=tuple(bins) if len(bins) <= MOST_BINS else (),
         unit=statistic.attributes.get("unit", ""),
         title=statistic.attributes.get("title", ""),
@@ -75,6 +77,28 @@ def merged(bins: Bins) -> list[tuple[float, float]]:
     return found
 
 
+def _are_integers(fields: Mapping[str, float], bins: Bins) -> bool:
+    """Whether all values can only have been integers, each with a bin of its own.
+
+    So it is if smallest and largest are integers, and the bins are one wide and end at halves; or at integers, and the
+    sum is an integer as well.
+    """
+    edges = [edge for edge, _ in bins if math.isfinite(edge)]
+    if not edges[1:] or any(high - low != 1 for low, high in pairwise(edges)):
+        return False
+    whole = ("min", "max") if (edges[0] - 0.5).is_integer() else ("min", "max", "sum")
+    return (2 * edges[0]).is_integer() and all(_field(fields, name).is_integer() for name in whole)
+
+
+def _integers(bins: Bins, estimates: Sequence[float]) -> list[float]:
+    """Of each percentile the integer in whose bin it lies; the estimate where the bin has no end."""
+    held = [place for place, _, _ in _places(bins, PERCENTILES)]
+    return [
+        float(math.ceil(bins[place][0])) if 0 <= place < len(bins) - 1 and math.isfinite(bins[place][0]) else estimate
+        for place, estimate in zip(held, estimates, strict=True)
+    ]
+
+
 def percentiles(bins: Bins, minimum: float, maximum: float, percents: Sequence[float]) -> list[float]:
     """Percentiles by linear interpolation within the bin; NaN where the bin has no end.
 
@@ -84,16 +108,11 @@ def percentiles(bins: Bins, minimum: float, maximum: float, percents: Sequence[f
         minimum: smallest observation; ``maximum``: the largest.
         percents: rising.
     """
-    total = math.fsum(value for _, value in bins)
-    if not total > 0 or not math.isfinite(total):
-        return [math.nan] * len(percents)
     found = []
-    place, below = 0, 0.0
-    for percent in percents:
-        wanted = percent / 100 * total
-        while place < len(bins) - 1 and (below + bins[place][1] < wanted or not bins[place][1]):
-            below += bins[place][1]
-            place += 1
+    for place, below, wanted in _places(bins, percents):
+        if place < 0:
+            found.append(math.nan)
+            continue
         low = bins[place][0]
         high = bins[place + 1][0] if place + 1 < len(bins) else maximum
         if not math.isnan(minimum):
@@ -104,3 +123,18 @@ def percentiles(bins: Bins, minimum: float, maximum: float, percents: Sequence[f
         value = low + (high - low) * min(max(share, 0.0), 1.0)
         found.append(value if math.isfinite(value) else math.nan)
     return found
+
+
+def _places(bins: Bins, percents: Sequence[float]) -> Iterator[tuple[int, float, float]]:
+    """Of each percentile: the bin that holds it (-1: none does), how much lies below that, and how much shall."""
+    total = math.fsum(value for _, value in bins)
+    place, below = 0, 0.0
+    for percent in percents:
+        wanted = percent / 100 * total
+        if not total > 0 or not math.isfinite(total):
+            yield -1, 0.0, wanted
+            continue
+        while place < len(bins) - 1 and (below + bins[place][1] < wanted or not bins[place][1]):
+            below += bins[place][1]
+            place += 1
+        yield place, below, wanted

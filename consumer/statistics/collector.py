@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from sys import intern
@@ -29,6 +30,8 @@ from consumer.statistics.vectors import Vectors
 
 MOST_ROWS = 2000  # of a kind that a page shows
 MOST_WARNINGS = 200
+MOST_MISSING = 10_000  # names of numbers without a value that are counted
+NAMED = 10  # of them that a summary tells
 SAME_WARNINGS = 3  # of one text and one file that are told one by one
 _BINS = 40
 # Where no interpolation mode is recorded, a name like these is a state that holds until the next sample.
@@ -77,6 +80,7 @@ class Collector:
         self._scalars: Chosen[ScalarRow] = Chosen(MOST_ROWS)
         self._statistics: Chosen[StatisticRow] = Chosen(MOST_ROWS)
         self._found = {"scalars": 0, "statistics": 0, "missing": 0, "warnings": 0}
+        self._missing: Counter[str] = Counter()  # numbers without a value, by name
         self._warnings: list[Warned] = []
         self._said: dict[str, int] = {}  # texts of the present file
 
@@ -135,7 +139,9 @@ class Collector:
         headline = bool(attributes.get("headline"))
         row = ScalarRow(self._run, module, name, value, unit, attributes.get("title", ""), headline)
         self._found["scalars"] += 1
-        self._found["missing"] += math.isnan(value)
+        if math.isnan(value):
+            self._found["missing"] += 1
+            self._without(name, 1)
         self._scalars.add(row, value)
         self._alike.add(self._run, module, name, "scalar", value, unit)
         self._replications.add(self._run, module, name, value, unit)
@@ -206,6 +212,7 @@ class Collector:
             if row.count or row.missing:
                 rows.append(row)
                 missing += row.missing
+                self._without(row.name, row.missing)
             else:
                 empty += 1
         for config, seed in equal_seeds(self._runs):
@@ -228,7 +235,12 @@ class Collector:
             empty_vectors=empty,
             missing_values=self._found["missing"] + missing,
             warnings_found=self._found["warnings"],
+            missing_names=tuple(sorted(self._missing.items(), key=lambda entry: (-entry[1], entry[0])))[:NAMED],
         )
+
+    def _without(self, name: str, times: int) -> None:
+        if times and (name in self._missing or len(self._missing) < MOST_MISSING):
+            self._missing[name] += times
 
     def vector_rows(self) -> Iterator[VectorRow]:
         """Every vector that was declared, in that order."""
@@ -272,6 +284,7 @@ class Collector:
             interpolation=interpolation,
             unit=attributes.get("unit", ""),
             title=attributes.get("title", ""),
+            headline=bool(attributes.get("headline")),
         )
 
     def _shares(self, slot: int, enum: str, end: float) -> Mapping[str, float]:

@@ -72,8 +72,9 @@ class StatisticRow:
         count: of observations; ``weights`` their sum of weights where it is a weighted one, else None.
         mean: and ``stddev`` (n - 1), ``minimum``, ``maximum`` as written or derived from the sums; the first two are
             NaN for an enumeration, whose values are symbols that happen to be numbers.
-        percentiles: percent to an estimate by linear interpolation within the bin; empty without bins, and for an
-            enumeration. They are estimates always: from the edges of the bins nobody knows more.
+        percentiles: percent to an estimate by linear interpolation within the bin, or to the integer in whose bin it
+            lies where all values are integers; empty without bins, and for an enumeration. They are estimates always:
+            from the edges of the bins nobody knows more.
         bins: (lower edge, count or weight); ``-inf`` first is the underflow, the last is the overflow.
     """
 
@@ -125,6 +126,7 @@ class VectorRow:
         shares: of an enumeration, symbol to its share of the time; empty also where no time passed.
         trace: to draw it; None when it is empty or was not chosen.
         bins: (lower edge, count) of observations without time, to draw them; the last edge closes the one before it.
+        headline: one of the few that say most, as the format knows.
     """
 
     run: int
@@ -151,6 +153,7 @@ class VectorRow:
     interpolation: str = ""
     unit: str = ""
     title: str = ""
+    headline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +228,4 @@ class Summary:
     empty_vectors: int = 0
     missing_values: int = 0  # scalars and samples: NaN, or what stands for it, such as SUMO's -1
     warnings_found: int = 0
+    missing_names: tuple[tuple[str, int], ...] = ()  # quantities without a value and how often, the most frequent ones

@@ -84,11 +84,11 @@ def counts(told: Remembered, module: str) -> dict[str, float]:
 def test_every_number_of_a_trip_is_an_observation_over_the_vehicles() -> None:
     told = read(Sumo(), TRIPS)
 
-    assert (told.warnings, told.cut_off) == ([], [])
+    assert told.cut_off == []
     assert not any(told.timed)
     assert column(told, "tripinfo", "duration") == [30.5, 30.0]
     assert column(told, "tripinfo", "timeLoss") == [7.84]
-    assert vector(told, "tripinfo", "duration") == {"unit": "s"}
+    assert vector(told, "tripinfo", "duration") == {"unit": "s", "headline": "yes"}
     assert vector(told, "tripinfo", "routeLength") == {"unit": "m"}
     assert vector(told, "tripinfo", "departSpeed") == {"unit": "m/s"}
 
@@ -110,9 +110,27 @@ def test_vehicles_that_did_not_arrive_do_not_distort_those_that_did() -> None:
     told = read(Sumo(), TRIPS)
 
     assert column(told, "tripinfo unfinished", "duration") == [3550]
-    assert math.isnan(column(told, "tripinfo unfinished", "arrival")[0]), "-1 is no value"
-    assert math.isnan(column(told, "tripinfo undeparted", "depart")[0])
-    assert counts(told, "tripinfo") == {"count": 4, "finished": 1, "vaporized": 1, "unfinished": 1, "undeparted": 1}
+    names = {(where, name) for where, name, _ in told.vectors}
+    assert ("tripinfo unfinished", "arrival") not in names, "what has not happened has no value, not even a missing one"
+    assert ("tripinfo undeparted", "depart") not in names
+    assert counts(told, "tripinfo") == {"count": 4, "arrived": 1, "vaporized": 1, "unfinished": 1, "undeparted": 1}
+    assert told.warnings == [("2 of 4 vehicles had not arrived: the numbers are of those that had.", None)]
+
+
+def test_what_vehicles_are_judged_by_is_a_headline_of_those_that_arrived_alone() -> None:
+    told = read(Sumo(), TRIPS)
+
+    first = {(where, name) for where, name, attributes in told.vectors if attributes.get("headline")}
+    assert first == {("tripinfo", name) for name in ("duration", "timeLoss", "waitingTime", "departDelay")}
+    assert [(where, name) for where, name, _, rest in told.scalars if rest.get("headline")] == [("tripinfo", "arrived")]
+
+
+def test_a_run_in_which_nobody_arrived_says_so() -> None:
+    [trip] = re.findall(rb'    <tripinfo id="3".*?/>\n', TRIPS)
+    told = read(Sumo(), HEADER + b"<tripinfos>\n" + trip + b"</tripinfos>\n")
+
+    assert told.warnings == [("1 of 1 vehicle had not arrived when the simulation ended.", None)]
+    assert counts(told, "tripinfo") == {"count": 1, "arrived": 0, "unfinished": 1}
 
 
 def test_emissions_devices_and_persons_are_read() -> None:
@@ -124,7 +142,7 @@ def test_emissions_devices_and_persons_are_read() -> None:
     assert column(told, "tripinfo", "device.range") == [12.5]
     assert column(told, "personinfo.walk", "duration") == [10]
     assert column(told, "personinfo.ride", "waitingTime") == [5]
-    assert counts(told, "personinfo") == {"count": 1, "finished": 1}
+    assert counts(told, "personinfo") == {"count": 1, "arrived": 1}
 
 
 def test_fuel_of_versions_before_1_14_is_a_volume() -> None:
@@ -157,7 +175,8 @@ def test_statistics_are_scalars() -> None:
 
     assert told.vectors == []
     assert counts(told, "teleports") == {"total": 1, "jam": 1, "yield": 0, "wrongLane": 0}
-    assert ("vehicleTripStatistics", "duration", 67.2, {"unit": "s"}) in told.scalars
+    assert ("vehicleTripStatistics", "duration", 67.2, {"unit": "s", "headline": "yes"}) in told.scalars
+    assert ("vehicleTripStatistics", "routeLength", 812.5, {"unit": "m"}) in told.scalars
 
 
 def test_of_the_leading_comment_only_version_date_and_numbers_are_told() -> None:
@@ -189,7 +208,7 @@ def test_a_killed_run_keeps_what_was_written() -> None:
 def test_what_is_no_number_is_told_by_name_and_line() -> None:
     told = read(Sumo(), TRIPS.replace(b'timeLoss="7.84"', b'timeLoss="much"'))
 
-    assert told.warnings == [("The attribute timeLoss is no number here: not summarised.", 10)]
+    assert told.warnings[0] == ("The attribute timeLoss is no number here: not summarised.", 10)
 
 
 def test_the_root_decides_and_not_the_name() -> None:

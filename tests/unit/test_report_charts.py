@@ -156,8 +156,103 @@ def test_one_that_would_be_flat_on_the_scale_of_its_like_has_its_own() -> None:
 def test_a_bin_too_thin_to_be_seen_is_drawn_thicker() -> None:
     chart = charts.histogram([((0.011, 0.012), 19.0), ((0.012, 25.0), 0.0), ((25.0, 25.001), 1.0)], unit="s")
 
-    assert [width for _, _, width, _ in bounds(chart, "bar")] == [1.5, 1.5]
+    assert [width for _, _, width, _ in bounds(chart, "bar")] == [3, 3]
+    assert all(left > LEFT and left + width <= RIGHT for left, _, width, _ in bounds(chart, "bar")), "beside the axis"
     assert "% of values" in texts(chart, "unit")
+
+
+def test_a_long_tail_of_few_values_is_cut_off_and_told() -> None:
+    tail = [((float(place), place + 1.0), 1.0) for place in range(10, 400, 100)]
+    filled = [((float(place), place + 1.0), 100.0) for place in range(10)]
+    chart = charts.histogram([*filled, *tail], unit="m")
+
+    assert len(bounds(chart, "bar")) == 10
+    assert bounds(chart, "bar")[0][2] > 25, "one tenth of the axis each"
+    assert "0.4\u202f% beyond, up to 311 m" in texts(chart, "unit")
+    assert "0.4\u202f% beyond" in chart.description
+
+
+def test_a_tail_that_is_more_than_one_in_a_hundred_stays() -> None:
+    chart = charts.histogram([((0.0, 1.0), 98.0), ((1.0, 300.0), 0.0), ((300.0, 301.0), 2.0)])
+
+    assert len(bounds(chart, "bar")) == 2
+    assert not any("beyond" in text for text in texts(chart))
+
+
+def test_one_wall_of_a_bar_is_no_histogram() -> None:
+    chart = charts.histogram([((0.0, 1.0), 999.0), ((1.0, 300.0), 0.0), ((300.0, 301.0), 1.0)])
+
+    assert [width for _, _, width, _ in bounds(chart, "bar")] == [3, 3]
+
+
+def test_a_tail_below_is_cut_off_as_well() -> None:
+    filled = [((float(place), place + 1.0), 100.0) for place in range(1000, 1010)]
+    chart = charts.histogram([((0.0, 1.0), 1.0), ((1.0, 1000.0), 0.0), *filled], unit="m")
+
+    assert "0.1\u202f% beyond, down to 0 m" in texts(chart, "unit")
+
+
+def test_what_marks_mean_stands_above_the_plot_where_no_line_crosses_it() -> None:
+    marks = [charts.Line(value, f"{name} {value} furlongs per fortnight") for value, name in ((5.0, "a"), (5.1, "b"))]
+    filled = [((float(place), place + 1.0), 1.0) for place in range(10)]
+    for chart in (charts.histogram(filled, marks=marks), charts.cumulative([1.0, 5.0, 9.0], marks=marks)):
+        [legend] = texts(chart, "note")
+        [place] = re.findall(r'<text class="note[^"]*" x="344" y="([^"]*)">', chart.body)
+        assert float(place) < TOP - 3 - 2, "below it begin the lines"
+        assert [len(paths(chart, kind)) for kind in ("mark", "mark fine")] == [1, 1]
+        assert legend.startswith("- - a 5.0 ")
+        assert "\u00b7\u00b7\u00b7 b 5.1 " in legend
+        assert len(legend) <= 45, "beside the unit"
+
+
+def test_what_marks_mean_is_whole_where_there_is_room() -> None:
+    marks = [charts.Line(5.0, "median \u2248 4.46\u00d710\u207b\u2077"), charts.Line(6.0, "95 % \u2248 8.53 s")]
+    chart = charts.histogram([((float(place), place + 1.0), 1.0) for place in range(10)], marks=marks)
+
+    assert texts(chart, "note") == [f"- - {marks[0].label}\u2003\u00b7\u00b7\u00b7 {marks[1].label}"]
+
+
+def test_a_bin_of_one_integer_stands_around_it() -> None:
+    made = summaries.queueing().statistics[0]
+    bins = ((2.0, 474.0), (3.0, 39.0), (4.0, 1.0), (5.0, 0.0))
+    row = replace(made, minimum=2.0, maximum=4.0, percentiles={50: 2.0, 95: 3.0}, bins=bins)
+
+    [drawn] = plots(replace(summaries.EMPTY, statistics=(row,)))
+
+    [median] = paths(drawn.chart, "mark")
+    left, _, width, _ = bounds(drawn.chart, "bar")[0]
+    assert float(re.findall(r"M(\S+) ", median)[0]) == pytest.approx(left + width / 2, abs=1)
+
+
+def test_what_only_counts_has_no_mean_and_comes_after_what_varies() -> None:
+    made = summaries.traffic()
+    speed = next(row for row in made.vectors if row.name == "meanSpeed")
+    arrived = replace(speed, module="summary", name="arrived", unit="", last_value=449.0)
+    computing = replace(speed, module="summary", name="duration", unit="ms")
+
+    drawn = plots(replace(summaries.EMPTY, vectors=(arrived, computing, speed)))
+
+    assert [plot.title for plot in drawn] == ["meanSpeed", "arrived"], "and no time that a step took to compute"
+    assert [len(paths(plot.chart, "mark")) for plot in drawn] == [1, 0]
+    assert drawn[1].note.endswith("449 at the end")
+
+
+def test_a_headline_is_drawn_first() -> None:
+    row = next(row for row in summaries.traffic().vectors if row.name == "timeLoss")
+    rows = (replace(row, name="endToEndDelay"), replace(row, name="duration", headline=True))
+
+    assert [plot.title for plot in plots(replace(summaries.EMPTY, vectors=rows))] == ["duration", "endToEndDelay"]
+
+
+def test_signalling_and_probes_are_drawn_only_where_there_is_nothing_else() -> None:
+    names = [f"signallingFlow[{number}] 10.1.1.{number}:654 > 10.1.1.9:654 UDP" for number in (1, 2)]
+    scalars = tuple(ScalarRow(0, name, "delay:mean", float(place), "s") for place, name in enumerate(names))
+    over = summaries.aggregate("signallingFlow[*]", "delay:mean", [0.0, 1.0], "s")
+    alone = replace(summaries.EMPTY, scalars=scalars, aggregates=(over,))
+    data = replace(summaries.queueing().statistics[0], module="dataFlow[3] 10.1.1.1:9 > 10.1.1.2:9 UDP")
+
+    assert [plot.subtitle for plot in plots(alone)] == ["signallingFlow[*]"]
+    assert [plot.subtitle for plot in plots(replace(alone, statistics=(data,)))] == [data.module]
 
 
 def test_what_is_drawn_of_ten_thousand_vectors_is_a_page_of_them() -> None:

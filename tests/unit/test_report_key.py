@@ -11,7 +11,7 @@ import pytest
 from consumer.formats.contract import Run
 from consumer.report.key import KeyStatistic, pick
 from consumer.report.telling import vectors_to_draw, weight
-from consumer.statistics.model import Aggregate, FileRead, Replicated, ScalarRow, Summary, Warned
+from consumer.statistics.model import Aggregate, FileRead, Replicated, ScalarRow, Summary, VectorRow, Warned
 from messaging.messages import Statistic
 from tests.support import summaries
 
@@ -77,6 +77,57 @@ def test_what_its_format_calls_a_headline_goes_before_every_mean_of_modules() ->
 
     first = pick(made).statistics[0]
     assert (first.label, first.value) == ("rxPackets, data flows", "4711 pk")
+
+
+def observed(module: str, name: str, mean: float, *, headline: bool = False) -> VectorRow:
+    row = next(row for row in summaries.traffic().vectors if row.name == "timeLoss")
+    return replace(row, module=module, name=name, mean=mean, headline=headline)
+
+
+def test_trips_that_had_not_ended_give_way_to_those_that_had() -> None:
+    names = ("timeLoss", "duration", "speedFactor", "routeLength", "foo")
+    rows = [observed(module, name, 7.0) for module in ("tripinfo unfinished", "tripinfo") for name in names]
+
+    labels = [line.label for line in pick(replace(summaries.EMPTY, vectors=tuple(rows))).statistics]
+    assert len(labels) == 4, "how fast a driver likes to be is no result"
+    assert all(label.endswith(", tripinfo, mean") for label in labels)
+
+    [line] = pick(replace(summaries.EMPTY, vectors=(rows[0],))).statistics
+    assert line.label == "timeLoss, tripinfo unfinished, mean", "where there are no others"
+
+
+def test_a_vector_can_be_a_headline() -> None:
+    rows = (observed("net", "endToEndDelay", 1.0), observed("tripinfo", "duration", 33.6, headline=True))
+
+    assert pick(replace(summaries.EMPTY, vectors=rows)).statistics[0].label == "duration, tripinfo, mean"
+
+
+def test_what_only_counts_is_told_by_its_end() -> None:
+    row = next(row for row in summaries.traffic().vectors if row.name == "meanSpeed")
+    rows = tuple(replace(row, module="summary", name=name, unit="", last_value=449.0) for name in ("arrived", "ended"))
+
+    lines = {line.label: line.value for line in pick(replace(summaries.EMPTY, vectors=rows)).statistics}
+    assert lines == {"arrived, summary, at the end": "449", "ended, summary, at the end": "449"}
+
+
+def test_a_parameter_is_no_key_number() -> None:
+    row = replace(observed("table", "TransmissionPower", 7.5), minimum=7.5, maximum=7.5)
+    made = replace(of(scalar("foo", 1.0)), vectors=(row, replace(row, name="loadFactor"), observed("table", "x", 1.0)))
+
+    assert [line.label for line in pick(made).statistics] == ["x, table, mean", "foo, net", "loadFactor, table, mean"]
+
+
+def test_numbers_without_a_value_are_named() -> None:
+    def said(missing: int, *names: tuple[str, int]) -> str:
+        return pick(replace(of(scalar("foo", 1.0)), missing_values=missing, missing_names=names)).warnings[0]
+
+    assert said(305, ("meanTravelTime", 297), ("meanSpeed", 8)) == (
+        "305 numbers have no value and are left out: meanTravelTime (297), meanSpeed (8)."
+    )
+    assert said(5, ("jitter:mean", 5)) == "5 numbers have no value and are left out: jitter:mean."
+    assert said(9, ("a", 3), ("b", 2), ("c", 1), ("d", 1), ("e", 1), ("f", 1)) == (
+        "9 numbers have no value and are left out: a (3), b (2), c, d and others."
+    )
 
 
 def test_replications_are_told_with_their_interval() -> None:

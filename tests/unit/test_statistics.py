@@ -495,6 +495,29 @@ def test_percentiles_from_bins_lie_within_the_bin_that_holds_them() -> None:
     assert found == sorted(found)
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+@given(st.lists(st.integers(-3, 6), min_size=1, max_size=60))
+def test_percentiles_of_integers_are_those_of_the_values(shift: float, values: list[int]) -> None:
+    edges = [place - shift for place in range(-3, 8)]
+    bins = [(edge, float(values.count(math.ceil(edge)))) for edge in edges]
+    fields = {"count": len(values), "min": float(min(values)), "max": float(max(values)), "sum": float(sum(values))}
+
+    row = statistic_row(0, Statistic("net", "hops", fields, [(-math.inf, 0.0), *bins]))
+
+    ordered = sorted(values)
+    ranks = {percent: math.ceil(percent / 100 * len(values) - 1e-9) for percent in PERCENTILES}
+    assert row.percentiles == {percent: ordered[rank - 1] for percent, rank in ranks.items()}
+
+
+def test_percentiles_of_values_that_may_lie_between_integers_are_interpolated() -> None:
+    bins = [(0.0, 10.0), (1.0, 10.0), (2.0, 0.0)]
+    fields = {"count": 20.0, "min": 0.0, "max": 2.0, "sum": 19.3}
+
+    row = statistic_row(0, Statistic("net", "delay", fields, bins))
+
+    assert row.percentiles[25] == 0.5
+
+
 def test_bins_that_hold_nothing_have_no_percentiles() -> None:
     assert all(map(math.isnan, percentiles([(-math.inf, 0), (0, 0), (1, 0)], math.nan, math.nan, PERCENTILES)))
     row = statistic_row(0, Statistic("m", "s", {"count": 0.0}, [(0, 0), (0, 0)]))
@@ -587,6 +610,7 @@ def test_empty_vectors_and_missing_values_are_counted() -> None:
     summary = summary_of("version 3\nrun r\nscalar m x nan\nvector 1 m v\nvector 2 m w\n1 0 nan\n1 1 2\n")
 
     assert (summary.vectors_found, summary.empty_vectors, summary.missing_values) == (2, 1, 2)
+    assert summary.missing_names == (("v", 1), ("x", 1))
 
 
 def test_a_run_that_nobody_described_still_has_a_place() -> None:

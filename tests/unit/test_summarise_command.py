@@ -16,6 +16,8 @@ from consumer.snapshot import Snapshot
 from simcourier.cli import main
 from tests.support.commands import environ
 
+DATA = Path(__file__).parent.parent / "data" / "highway-ramp"
+
 
 class Screen(io.StringIO):
     def isatty(self) -> bool:
@@ -107,3 +109,22 @@ def test_json_stays_json_whatever_the_terminal_can_write(encoding: str, tmp_path
     assert name in [scalar["name"] for scalar in json.loads(told)["scalars"]]
     assert not any(one in told for one in "\x7f\x85\u202e")
     assert ("Zürich 中 💾" in told) == (encoding == "utf-8")
+
+
+def test_vehicles_still_under_way_are_counted_and_the_numbers_are_of_those_that_arrived(tmp_path: Path) -> None:
+    late = "".join(
+        f'<tripinfo id="late{n}" depart="1500.00" departDelay="0.10" arrival="-1.00" arrivalPos="-1.00" '
+        'arrivalSpeed="-1.00" duration="98.00" routeLength="300.00" waitingTime="40.00" timeLoss="88.00" '
+        'speedFactor="1.06" vaporized=""/>\n'
+        for n in range(5)
+    )
+    (tmp_path / "trips").mkdir()
+    trips = (DATA / "trip_info.xml").read_text("utf-8").replace("</tripinfos>", f"{late}</tripinfos>")
+    (tmp_path / "trips" / "trip_info.xml").write_text(trips, "utf-8")
+
+    arguments = ["summarise", str(tmp_path / "trips"), "-o", str(tmp_path / "summary")]
+    told = CliRunner().invoke(main, arguments).stdout
+
+    assert "\narrived, tripinfo: 449\nduration, tripinfo, mean: 33.61 s\ntimeLoss, tripinfo, mean: 7.273 s\n" in told
+    assert "Note: 5 of 454 vehicles had not arrived: the numbers are of those that had. (trip_info.xml)\n" in told
+    assert "unfinished" not in told
