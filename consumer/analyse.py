@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from consumer.formats.contract import HEAD
 from consumer.formats.registry import recognise, troubles
@@ -21,6 +21,9 @@ from consumer.statistics.spooled import SpooledRows
 if TYPE_CHECKING:
     from consumer.report.key import Key
     from consumer.report.plots import Plot
+
+Row = TypeVar("Row")
+ROWS_AT_ONCE = 256  # that are written between two calls of ``progress``
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ def analyse(
         folder: a new or empty one, for the summary's files.
         precision: seconds between the points of a vector's course; None: chosen for each.
         skip: seconds at the beginning of every run whose samples count for nothing.
-        progress: called with the bytes of results that have been read so far; raises to stop the work.
+        progress: called with the bytes of results that have been read so far, again and again, also while the summary
+            is made of them; raises to stop the work.
 
     Raises:
         TransientError: a file changed since the snapshot.
@@ -68,6 +72,12 @@ def analyse(
 
     def at(_name: str, offset: int) -> None:
         progress(before + offset)
+
+    def told(rows: Iterable[Row]) -> Iterator[Row]:
+        for number, row in enumerate(rows):
+            if not number % ROWS_AT_ONCE:
+                progress(before)
+            yield row
 
     with (
         ThreadPoolExecutor(1, "report") as beside,
@@ -82,6 +92,7 @@ def analyse(
         for text in (*snapshot.left_out, *troubles()):
             collector.note(text)
         summary = collector.summary()
+        progress(before)
         report.result()
         from consumer.report.key import pick
         from consumer.report.plots import plots
@@ -91,9 +102,9 @@ def analyse(
         names = write(
             summary,
             folder,
-            scalars=rows.scalars(),
-            statistics=rows.statistics(),
-            vectors=collector.vector_rows(),
+            scalars=told(rows.scalars()),
+            statistics=told(rows.statistics()),
+            vectors=told(collector.vector_rows()),
             drawn=drawn,
         )
     return Analysis(summary, pick(summary), drawn, tuple(names))

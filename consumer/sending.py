@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -22,8 +23,9 @@ from consumer.packing.growing import GrowingArchive, prefix_sha256
 from consumer.snapshot import Snapshot
 from consumer.store import LedgerProgress, open_backend, translate
 from consumer.workshop import Workshop, usable
-from ledger.api import Definition, Stage
+from ledger.api import Definition, Far, Stage
 from messaging import faults
+from messaging.pace import Pace
 
 log = structlog.get_logger()
 
@@ -52,6 +54,8 @@ class Sending:
         self._growing = growing
         self._snapshot = snapshot
         self._generation = 0  # 0: not written down yet
+        self._pace = Pace()  # of the making
+        self._tell_at = 0.0
 
     def run(self, http: requests.Session, choice: Choice) -> tuple[Packed, int, Sent | None]:
         """Wait for the archive; it, its generation, and where it is stored already, if it could be sent meanwhile."""
@@ -82,12 +86,13 @@ class Sending:
             checkpoint,
             self._growing,
             digest=self._making.prefix_sha256,
-            far=lambda: self._making.progress,
+            far=self._far,
             looked=self._look,
             committing=self._write_down_first,
         )
+        self._tell_at = time.monotonic() + PROGRESS_SECONDS
         self._growing.waiting = self._tell
-        self._growing.reading = self._hold.ensure
+        self._growing.reading = self._reading
         faults.point("delivery.storing")
         try:
             with usable(self._workshop, chosen):
@@ -123,14 +128,36 @@ class Sending:
         if self._growing.size is not None:
             self._finished()
 
+    def _reading(self) -> None:
+        self._hold.ensure()
+        if time.monotonic() >= self._tell_at:  # a slow service takes long for what is there: nobody waits for more
+            self._tell()
+
     def _tell(self) -> None:
-        self._workshop.deliveries.progress(self._hold.claim, *self._making.progress)
+        self._tell_at = time.monotonic() + PROGRESS_SECONDS
+        if self._generation:
+            return  # how much of the whole archive is sent, its checkpoints tell
+        if self._making.wait(0):
+            self._finished()
+        else:
+            self._tell_making()
+
+    def _tell_making(self) -> None:
+        self._workshop.deliveries.progress(self._hold.claim, self._far_making())
+
+    def _far(self, sent: int, rate: float | None) -> Far:
+        """Of an archive that is not in the ledger as whole, how far the making is."""
+        return Far(sent, self._growing.size or 0, rate) if self._generation else self._far_making()
+
+    def _far_making(self) -> Far:
+        done, total = self._making.progress
+        return Far(done, total, self._pace(done))
 
     def _finished(self) -> Packed:
         """Wait for the archive, and write down what it is, once."""
         claim, making = self._hold.claim, self._making
         while not making.wait(PROGRESS_SECONDS):
-            self._tell()
+            self._tell_making()
         made = making.result()
         if not self._generation:
             faults.point("delivery.packed")

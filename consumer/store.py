@@ -16,8 +16,9 @@ from backends.errors import BackendError, PermanentError, Superseded, unexpected
 from backends.registry import WrongConfig, build, secret_values
 from consumer.errors import Interrupted
 from consumer.lease import Hold
-from ledger.api import Definition, Deliveries, LedgerUnavailable
+from ledger.api import Definition, Deliveries, Far, LedgerUnavailable
 from messaging import faults
+from messaging.pace import Pace
 from messaging.secrecy import hide
 
 log = structlog.get_logger()
@@ -76,7 +77,7 @@ class LedgerProgress:
     Args:
         archive: what is being sent.
         digest: the digest of its first bytes, while it is still growing.
-        far: how far the work on it is meanwhile, done and in all.
+        far: how far the stage is, from the bytes of the archive that are sent and their rate; None: as these tell.
         looked: called at every checkpoint, after it has been kept.
         committing: called when the service is about to make the file visible.
     """
@@ -89,7 +90,7 @@ class LedgerProgress:
         archive: Archive,
         *,
         digest: Callable[[int], str] | None = None,
-        far: Callable[[], tuple[int, int]] | None = None,
+        far: Callable[[int, float | None], Far] | None = None,
         looked: Callable[[], None] = _nothing,
         committing: Callable[[], None] = _nothing,
     ) -> None:
@@ -98,7 +99,8 @@ class LedgerProgress:
         self._checkpoint = checkpoint
         self._archive = archive
         self._digest = digest
-        self._far = far
+        self._far = far or self._of_all
+        self._pace = Pace(None if checkpoint else 0)
         self._looked = looked
         self._committing = committing
 
@@ -111,8 +113,7 @@ class LedgerProgress:
         """Keep ``checkpoint``; raises `Superseded`, or `Interrupted` when this worker is being stopped."""
         self._hold.ensure()
         sha256 = self._digest(sent) if self._digest else None
-        size = self._archive.size
-        far = (sent, size) if size is not None else self._far() if self._far else None
+        far = self._far(sent, self._pace(sent))
         self._deliveries.checkpoint(self._hold.claim, checkpoint, sent, far=far, sha256=sha256)
         self._checkpoint = checkpoint
         faults.point("delivery.checkpointed")
@@ -123,6 +124,9 @@ class LedgerProgress:
         self._committing()
         self._hold.ensure()
         self._deliveries.ensure(self._hold.claim)
+
+    def _of_all(self, sent: int, rate: float | None) -> Far:
+        return Far(sent, self._archive.size or 0, rate)
 
 
 def open_backend(chosen: Definition, http: requests.Session, site: Mapping[str, Any]) -> Backend[Any]:

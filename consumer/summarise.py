@@ -87,7 +87,8 @@ def _make(snapshot: Snapshot, output: Path, *, precision: float | None, skip: fl
 
     part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    size, meter = snapshot.files.size, Meter(sys.stderr)
+    size = snapshot.files.size
+    meter = Meter(sys.stderr, verb="to read", after="the summary is being made")
     try:
         made = analyse(snapshot, part, precision=precision, skip=skip, progress=lambda done: meter(done, size))
         if output.exists():

@@ -14,7 +14,7 @@ from ledger.definitions import (
     mark_healthy,
     mark_unhealthy,
 )
-from ledger.deliveries import Claim, Deliveries, Ended, Held, OtherBody
+from ledger.deliveries import Claim, Deliveries, Ended, Far, Held, OtherBody
 from ledger.digests import Digests
 from ledger.errors import LedgerUnavailable
 from ledger.expiry import Removal, until_when
@@ -56,6 +56,7 @@ __all__ = [
     "Digests",
     "Drawn",
     "Ended",
+    "Far",
     "Held",
     "Keep",
     "Kind",

@@ -77,6 +77,25 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Far:
+    """How far a stage is.
+
+    Args:
+        done: bytes of ``total``: of the results while the archive grows, of the archive once it is whole.
+        total: 0: not known.
+        rate: bytes a second of late; None: not known.
+    """
+
+    done: int
+    total: int = 0
+    rate: float | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """As a row has it."""
+        return {"done_bytes": self.done, "total_bytes": self.total, "rate": self.rate}
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Not to be claimed before ``seconds`` have passed: a live lease, or WAITING before its time."""
 
@@ -301,6 +320,8 @@ class Deliveries:
                 self._write(claim, crashes=0, **about)
             else:
                 generation = self._new_generation(claim, row["generation"] + 1, archive_name=name, **about)
+            if sent_meanwhile:  # how far the stage is tells from now on how much of the archive is sent
+                self._write(claim, done_bytes=F("sent_bytes"), total_bytes=size, rate=None)
             note(claim.delivery_id, StepKind.PACKED, worker=self.worker, size=size, sha256=sha256)
             if pictures or claim.generation:
                 Picture.objects.filter(delivery_id=claim.delivery_id).delete()
@@ -327,9 +348,9 @@ class Deliveries:
         return generation
 
     @unit_of_work
-    def progress(self, claim: Claim, done: int, total: int) -> None:
-        """Write how far the present stage is: so many bytes of ``total``; 0: not known."""
-        self._write(claim, done_bytes=done, total_bytes=total)
+    def progress(self, claim: Claim, far: Far) -> None:
+        """Write how far the present stage is."""
+        self._write(claim, **far.columns())
 
     @unit_of_work
     def place(self, claim: Claim, *, backend: str, generation: int, key: str) -> Mapping[str, Any] | None:
@@ -365,22 +386,20 @@ class Deliveries:
         checkpoint: Mapping[str, Any],
         sent: int,
         *,
-        far: tuple[int, int] | None = None,
+        far: Far | None = None,
         sha256: str | None = None,
     ) -> None:
         """Keep the plugin's checkpoint; more bytes than ever before are progress.
 
         Args:
-            far: how far the stage is, as in `progress`; None: nobody knows more than what was sent.
+            far: how far the stage is; None: nobody knows more than what was sent.
             sha256: digest of the ``sent`` bytes, where the archive is still growing; None: where it is not.
         """
-        done, total = far or (sent, 0)
         self._write(
             claim,
             checkpoint=dict(checkpoint),
             sent_digest={"bytes": sent, "sha256": sha256} if sha256 else None,
-            done_bytes=done,
-            total_bytes=total,
+            **(far or Far(sent)).columns(),
             crashes=Case(When(sent_bytes__lt=sent, then=0), default=F("crashes"), output_field=IntegerField()),
             sent_bytes=Greatest(F("sent_bytes"), Value(sent)),
         )
@@ -519,7 +538,7 @@ class Deliveries:
 
 
 def _entered(stage: Stage) -> dict[str, Any]:
-    return {"stage": stage, "stage_since": Now(), "done_bytes": 0, "total_bytes": 0}
+    return {"stage": stage, "stage_since": Now(), **Far(0).columns()}
 
 
 def _since(left: timedelta | None) -> float:

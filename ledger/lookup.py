@@ -16,6 +16,8 @@ from ledger.states import ENDS, OWED, NoticeState, Stage, State
 from ledger.work import seconds, seconds_until, unit_of_work
 from messaging.amounts import amount, duration, how_far
 
+RESULTS, ARCHIVE = "results", "archive"  # what the bytes of a progress are of
+
 
 @dataclass(frozen=True, slots=True)
 class NoticeView:
@@ -76,21 +78,27 @@ class Progress:
     """How far a stage is.
 
     Args:
+        of: what the bytes are of: ``results`` that are packed, and read for the summary, while the archive is being
+            made; ``archive`` once it is whole, and what is sent of it counts.
         done: bytes of ``total``; a total of 0 is not known.
+        rate: bytes a second of late; None: not known.
         seconds: since the stage began.
     """
 
+    of: str
     done: int
     total: int
+    rate: float | None
     seconds: float
 
     def __str__(self) -> str:
         """Bytes, rate, time left; nothing before the first byte."""
-        return how_far(self.done, self.total, self.seconds) if self.done else ""
+        verb = "to read" if self.of == RESULTS else ""
+        return how_far(self.done, self.total, self.rate, verb) if self.done else ""
 
     @property
     def whole(self) -> bool:
-        """Whether no byte is missing; the stage goes on until somebody has confirmed that."""
+        """Whether no byte is missing; what follows then takes nobody knows how long."""
         return 0 < self.total <= self.done
 
 
@@ -171,23 +179,34 @@ class DeliveryView:
 
     def _in_work(self) -> str:
         if self.lease_over is None:
-            return f"A worker ({self.worker}) has it in work: {doing(self.stage, self.progress)}."
+            return f"A worker ({self.worker}) has it in work: {self.doing}."
         return (
             f"The worker ({self.worker}) that had it in work ({doing(self.stage, self.progress, alive=False)}) is not "
             f"heard of any more, its lease ran out {duration(self.lease_over)} ago; another worker takes over."
         )
 
+    @property
+    def doing(self) -> str:
+        """What the worker that has it does, and how far it is, in a few words; empty: none has it."""
+        return doing(self.stage, self.progress) if self.progress and self.lease_over is None else ""
+
     def as_json(self) -> dict[str, Any]:
-        """All of it, ready for JSON, with `sentence`."""
-        return {**asdict(self), "sentence": self.sentence()}
+        """All of it, ready for JSON, with `sentence` and `doing`."""
+        return {**asdict(self), "sentence": self.sentence(), "doing": self.doing}
 
 
 def doing(stage: str, progress: Progress | None, *, alive: bool = True) -> str:
     """What a worker does, in a few words; of one that is not ``alive``, no rate and no time left are told."""
-    if progress and progress.whole:
-        sent = " sent, the service has not confirmed yet" if stage == Stage.STORING else " done"
-        return f"{stage}, all {amount(progress.total)}{sent}"
-    far = str(progress or "") if alive else ""
+    if progress is None:
+        return stage
+    if stage == Stage.STORING and progress.of == RESULTS:
+        stage = f"{Stage.PACKAGING} and {Stage.STORING}"  # what is there is sent while the rest is made
+    far = str(progress) if alive else ""
+    if progress.whole:
+        rest = "read, the summary is being made"
+        if progress.of == ARCHIVE:
+            rest = "sent, the service has not confirmed yet"
+        far = f"all {amount(progress.total)} {rest}"
     return f"{stage}, {far}" if far else stage
 
 
@@ -232,7 +251,8 @@ def progress_of(row: Any) -> Progress | None:
     """How far the stage of a row is, with ``stage_left`` as `seconds_until` tells it; None: it is not in work."""
     if row.state != State.WORKING or row.stage_left is None:
         return None
-    return Progress(row.done_bytes, row.total_bytes, -row.stage_left.total_seconds())
+    of = ARCHIVE if row.stage == Stage.STORING and row.archive_size is not None else RESULTS
+    return Progress(of, row.done_bytes, row.total_bytes, row.rate, -row.stage_left.total_seconds())
 
 
 def _lease_over(row: Any) -> float | None:

@@ -105,6 +105,7 @@ class Delivery(models.Model):
     sent_digest = models.JSONField(null=True, help_text="Of the bytes that the checkpoint stands for: bytes, sha256.")
     done_bytes = models.PositiveBigIntegerField(default=0, help_text="How far the stage is.")
     total_bytes = models.PositiveBigIntegerField(default=0, help_text="How far it has to go; 0: not known.")
+    rate = models.FloatField(null=True, help_text="Bytes a second of late; null: not known.")
     stage_since = models.DateTimeField(null=True)
     stored = models.JSONField(null=True, help_text="What the storage service has confirmed to hold.")
     stored_backend = models.CharField(max_length=200, blank=True)

@@ -68,6 +68,7 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> JsonResponse:
             "reason": view.reason,
             "sentence": view.sentence(),
             "ended": view.ended,
+            "doing": view.doing,
             "progress": asdict(view.progress) if view.progress else None,
             "link": view.link or None,
             "expires": view.link_expires,

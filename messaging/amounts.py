@@ -47,13 +47,13 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def how_far(done: float, total: float, seconds: float) -> str:
-    """Bytes, rate and time left, after so many seconds; a total of 0 is not known.
+def how_far(done: float, total: float, rate: float | None, verb: str = "") -> str:
+    """Bytes, bytes a second, and time left ``verb``, such as "to read"; a total of 0 and a rate of None are not known.
 
-    >>> how_far(2_000_000, 8_000_000, 4), how_far(2_000_000, 0, 4)
-    ('2.0 MB of 8.0 MB, 500 kB/s, 12 s left', '2.0 MB, 500 kB/s')
+    >>> how_far(2_000_000, 8_000_000, 500_000), how_far(2_000_000, 0, 500_000), how_far(2_000_000, 8_000_000, None)
+    ('2.0 MB of 8.0 MB, 500 kB/s, 12 s left', '2.0 MB, 500 kB/s', '2.0 MB of 8.0 MB')
     """
-    rate = done / seconds if seconds > 0 else 0.0
     of = f" of {amount(max(total, done))}" if total else ""
-    left = f", {duration((total - done) / rate)} left" if rate and total > done else ""
-    return f"{amount(done)}{of}, {amount(rate)}/s{left}"
+    speed = f", {amount(rate)}/s" if rate is not None else ""
+    left = f", {duration((total - done) / rate)} left{f' {verb}' if verb else ''}" if rate and total > done else ""
+    return f"{amount(done)}{of}{speed}{left}"

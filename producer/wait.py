@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from messaging.amounts import how_far
+from messaging.terminal import printable
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
@@ -105,10 +105,10 @@ def _line(answer: dict[str, Any]) -> str:
 
 
 def _far(answer: dict[str, Any]) -> str:
-    """Bytes, rate, time left; empty: nobody can tell."""
-    match answer.get("progress"):
-        case {"done": int(done), "total": int(total), "seconds": int(seconds) | float(seconds)} if done > 0:
-            return how_far(done, total, seconds)
+    """What is done, with bytes, rate and time left; empty: nobody can tell."""
+    match answer:
+        case {"progress": {"done": int(done)}, "doing": str(doing)} if done > 0:
+            return printable(doing)
     return ""
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from consumer.statistics.model import ScalarRow, StatisticRow
+
+SCALARS_IN_A_LINE = 256  # one at a time, most of the time would be the encoder's beginning
 
 
 class SpooledRows:
@@ -19,8 +22,8 @@ class SpooledRows:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._scalars = _Lines(folder / "scalars.rows")
-        self._statistics = _Lines(folder / "statistics.rows")
+        self._scalars = _Lines(folder / "scalars.rows", SCALARS_IN_A_LINE)
+        self._statistics = _Lines(folder / "statistics.rows", 1)  # each with its bins, which may be many
 
     def __enter__(self) -> Self:
         return self
@@ -58,18 +61,28 @@ class SpooledRows:
 
 
 class _Lines:
-    """A file of JSON lines; NaN and the infinities as Python's own JSON writes them."""
+    """A file of JSON lines with some rows each; NaN and the infinities as Python's own JSON writes them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rows: int) -> None:
         self._path = path
         self._stream = path.open("w+", encoding="utf-8")
+        self._most = rows
+        self._rows: list[tuple[Any, ...]] = []  # of the line that is not written yet
 
     def add(self, cells: tuple[Any, ...]) -> None:
-        self._stream.write(json.dumps(cells) + "\n")
+        self._rows.append(cells)
+        if len(self._rows) >= self._most:
+            self._write()
 
     def all(self) -> Iterator[list[Any]]:
+        self._write()
         self._stream.seek(0)
-        return map(json.loads, self._stream)
+        return chain.from_iterable(map(json.loads, self._stream))
+
+    def _write(self) -> None:
+        if self._rows:
+            self._stream.write(json.dumps(self._rows) + "\n")
+            self._rows.clear()
 
     def remove(self) -> None:
         self._stream.close()

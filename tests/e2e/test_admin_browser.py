@@ -131,7 +131,7 @@ def test_no_page_needs_what_the_content_security_policy_forbids(admin: Admin, on
 
 
 def test_the_overview_keeps_itself_fresh_and_fits_a_phone(admin: Admin, one: Installation) -> None:
-    from ledger.api import Deliveries, Stage
+    from ledger.api import Deliveries, Far, Stage
     from ledger.models import Delivery
 
     Delivery.objects.all().delete()
@@ -146,7 +146,7 @@ def test_the_overview_keeps_itself_fresh_and_fits_a_phone(admin: Admin, one: Ins
     assert "Single runs 2 " in text(page, "#live")
     held: Any = deliveries.claim(first, first.to_bytes(), None)
     deliveries.enter(held, Stage.STORING)
-    deliveries.progress(held, 3_000_000, 8_000_000)
+    deliveries.progress(held, Far(3_000_000, 8_000_000))
     failing: Any = deliveries.claim(second, second.to_bytes(), None)
     place = "return document.activeElement.getAttribute('aria-label')"
     page.execute_script("document.querySelector('[aria-label^=\"Single runs, in work\"]').focus()")
@@ -154,7 +154,7 @@ def test_the_overview_keeps_itself_fresh_and_fits_a_phone(admin: Admin, one: Ins
     deliveries.fail(failing, "The results folder is gone: /results/7 does not exist on any worker.")
 
     wait_until(lambda: "Broken run" in text(page, "#failures ~ ul"), "it is shown without reloading", step=0.5)
-    assert "storing, 3.0 MB of 8.0 MB" in text(page, "#live")
+    assert "packaging and storing, 3.0 MB of 8.0 MB" in text(page, "#live")
     assert page.execute_script("return document.querySelector('#hours').open")
     assert page.execute_script(place) == "Single runs, in work: 1"  # the keyboard stays where it was
     wait_until(lambda: "free" in text(page, "#backends ~ .scroll"), "the room that is left is known", step=0.5)

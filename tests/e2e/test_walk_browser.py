@@ -174,7 +174,7 @@ def expire(one: Installation, event_id: str) -> None:
 
 
 def leave_in_every_state(world: World, worker: str) -> None:
-    from ledger.api import Deliveries, Stage, cancel, define, file_dead_letter, mark_unhealthy
+    from ledger.api import Deliveries, Far, Stage, cancel, define, file_dead_letter, mark_unhealthy
     from ledger.models import DeadLetter, Notification
 
     titles = {
@@ -193,7 +193,7 @@ def leave_in_every_state(world: World, worker: str) -> None:
         held: Any = deliveries.claim(sent, sent.to_bytes(), None)
         deliveries.enter(held, Stage.STORING)
         if state == "working":
-            deliveries.progress(held, 3_200_000_000, 8_000_000_000)
+            deliveries.progress(held, Far(3_200_000_000, 8_000_000_000, 40_000_000))
         elif state == "waiting":
             deliveries.wait(held, HOUR, "Seafile does not answer (connection refused).", counted=True)
         else:

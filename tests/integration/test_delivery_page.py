@@ -206,10 +206,10 @@ def test_nothing_on_it_runs_inline_and_hostile_texts_stay_texts(client: Client, 
 def test_one_in_work_tells_how_far_it_is_and_loads_itself_again(client: Client, deliveries: Deliveries) -> None:
     one = event()
     held = claimed(deliveries, one)
-    from ledger.api import Stage
+    from ledger.api import Far, Stage
 
     deliveries.enter(held, Stage.PACKAGING)
-    deliveries.progress(held, 30, 120)
+    deliveries.progress(held, Far(30, 120))
 
     shown = page(client, one)
     (bar,) = shown.all("progress")
@@ -219,6 +219,9 @@ def test_one_in_work_tells_how_far_it_is_and_loads_itself_again(client: Client, 
     (script,) = shown.all("script")
     served: Any = client.get(script.attributes["src"])
     assert b'getElementById("live")' in b"".join(served.streaming_content)
+    deliveries.progress(held, Far(120, 120))
+    (bar,) = page(client, one).all("progress")
+    assert not {"value", "max"} & set(bar.attributes), "nobody knows how long the summary takes"
     assert not list(page(client, delivered(deliveries)).all("script")), "nothing changes by itself any more"
 
 

@@ -467,51 +467,61 @@ def test_a_mail_that_is_being_sent_when_an_operator_retries_is_not_sent_later(de
 
 
 def test_whoever_asks_is_told_how_far_the_work_is(deliveries: Deliveries) -> None:
-    from ledger.api import Stage, find
+    from ledger.api import Far, Stage, find
+
+    one = event()
+    held = claimed(deliveries, one)
+    deliveries.enter(held, Stage.PACKAGING)
+    assert find(str(one.id))[0].doing == "packaging"
+
+    deliveries.progress(held, Far(1_500_000_000, 6_000_000_000, 90_000_000))
+
+    found = find(str(one.id))[0]
+    assert found.doing == "packaging, 1.5 GB of 6.0 GB, 90 MB/s, 50 s left to read"
+    assert found.sentence() == f"A worker (host:1) has it in work: {found.doing}."
+    assert found.as_json()["doing"] == found.doing
+    deliveries.enter(held, Stage.LINKING)
+    assert find(str(one.id))[0].doing == "linking"
+
+
+def test_the_service_is_waited_for_only_when_it_has_the_whole_archive(deliveries: Deliveries) -> None:
+    from ledger.api import Far, find
+
+    one = event()
+    held = claimed(deliveries, one)
+
+    def doing() -> str:
+        return find(str(one.id))[0].doing
+
+    generation = deliveries.begin(held, name="a.zip")
+    deliveries.place(held, backend="memory", generation=generation, key="k")
+    assert doing() == "packaging and storing"
+    deliveries.checkpoint(held, {"at": 1}, 100, far=Far(600, 900, 50), sha256="1" * 64)
+    assert doing() == "packaging and storing, 600 bytes of 900 bytes, 50 bytes/s, 6 s left to read"
+    deliveries.checkpoint(held, {"at": 2}, 300, far=Far(900, 900, 50), sha256="2" * 64)
+    assert doing() == "packaging and storing, all 900 bytes read, the summary is being made"
+    deliveries.packed(held, name="a.zip", size=400, sha256="3" * 64, warnings=[], sent_meanwhile=True)
+    assert doing() == "storing, 300 bytes of 400 bytes"
+    deliveries.checkpoint(held, {"at": 3}, 350, far=Far(350, 400, 25))
+    assert doing() == "storing, 350 bytes of 400 bytes, 25 bytes/s, 2 s left"
+    deliveries.checkpoint(held, {"at": 4}, 400, far=Far(400, 400, 25))
+    assert doing() == "storing, all 400 bytes sent, the service has not confirmed yet"
+
+
+def test_a_worker_whose_lease_has_run_out_is_not_told_to_work(deliveries: Deliveries) -> None:
+    from ledger.api import Far, Stage, find
     from ledger.models import Delivery
     from ledger.work import from_now
 
     one = event()
     held = claimed(deliveries, one)
     deliveries.enter(held, Stage.PACKAGING)
-    assert find(str(one.id))[0].sentence().endswith("has it in work: packaging.")
-
-    deliveries.progress(held, 1_500_000_000, 6_000_000_000)
-    Delivery.objects.filter(id=one.id).update(stage_since=from_now(-10))
-
-    told = find(str(one.id))[0].sentence()
-    assert "packaging, 1.5 GB of 6.0 GB, 1" in told, told
-    assert told.endswith(" s left.")
-    deliveries.enter(held, Stage.LINKING)
-    assert find(str(one.id))[0].sentence().endswith("has it in work: linking.")
-
-
-def test_bytes_that_are_all_sent_are_not_told_as_if_more_were_to_come(deliveries: Deliveries) -> None:
-    from ledger.api import Stage, find
-
-    one = event()
-    held = claimed(deliveries, one)
-    deliveries.enter(held, Stage.STORING)
-    deliveries.progress(held, 815, 815)
-
-    told = find(str(one.id))[0].sentence()
-    assert told.endswith("has it in work: storing, all 815 bytes sent, the service has not confirmed yet."), told
-
-
-def test_a_worker_whose_lease_has_run_out_is_not_told_to_work(deliveries: Deliveries) -> None:
-    from ledger.api import Stage, find
-    from ledger.models import Delivery
-    from ledger.work import from_now
-
-    one = event()
-    held = claimed(deliveries, one)
-    deliveries.enter(held, Stage.STORING)
-    deliveries.progress(held, 100, 815)
+    deliveries.progress(held, Far(100, 815, 10))
     assert find(str(one.id))[0].lease_over is None
     Delivery.objects.filter(id=one.id).update(lease_until=from_now(-75))
 
     told = find(str(one.id))[0].sentence()
-    assert "that had it in work (storing) is not heard of any more, its lease ran out 1 min 15 s ago" in told, told
+    assert "that had it in work (packaging) is not heard of any more, its lease ran out 1 min 15 s ago" in told, told
     assert told.endswith("; another worker takes over.")
 
 

@@ -105,16 +105,16 @@ def test_it_shows_who_is_alive_and_what_each_does(client: Client) -> None:
     assert "No worker is running" in shown(client)
     ready("worker")
     claim = claimed(title="rho = 0.8")
-    Deliveries("host:1", lease=30, overdue=60).enter(claim, Stage.STORING)
+    Deliveries("host:1", lease=30, overdue=60).enter(claim, Stage.PACKAGING)
 
     found = rows(shown(client), "workers")
 
     assert f"worker {socket.gethostname()}:{os.getpid()} has nothing in work" in found
-    assert "worker host:1 rho = 0.8 storing" in found
+    assert "worker host:1 rho = 0.8 packaging" in found
     assert "No worker is running" not in shown(client)
     assert "No email-sender is running" in shown(client)
     Delivery.objects.update(lease_until=from_now(-1))
-    assert "worker host:1 gone rho = 0.8 storing" in rows(shown(client), "workers")
+    assert "worker host:1 gone rho = 0.8 packaging" in rows(shown(client), "workers")
 
 
 def test_it_shows_the_last_failures_with_their_reasons_and_runs_nothing_that_others_wrote(client: Client) -> None:

@@ -319,7 +319,69 @@ def test_whoever_asks_meanwhile_is_told_how_much_is_packed_and_read(
     worker.handle(taken(one))
 
     assert row(one).state == "DELIVERED"
-    assert re.fullmatch(r"A worker \(.+\) has it in work: storing, 2\.0 MB of 4\.0 MB, .+/s, \d+ s left\.", told[0])
+    doing = r"packaging and storing, 2\.0 MB of 4\.0 MB, .+/s, \d+ s left to read"
+    assert re.fullmatch(rf"A worker \(.+\) has it in work: {doing}\.", told[0])
+
+
+def test_the_summary_is_named_while_it_is_made_and_no_service_is_blamed_for_it(
+    worker: ResultsWorker, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from consumer.statistics.collector import Collector
+    from ledger.lookup import find
+
+    one = event(results)
+    told: list[str] = []
+    summary = Collector.summary
+
+    def slowly(collector: Collector) -> Any:
+        wait_until(lambda: "all 4.0 MB" in find(str(one.id))[0].doing, "all is packed and read")
+        told.append(find(str(one.id))[0].doing)
+        return summary(collector)
+
+    monkeypatch.setattr(Collector, "summary", slowly)
+    monkeypatch.setattr("consumer.packing.growing.WAITING_SECONDS", 0.05)
+    monkeypatch.setattr("consumer.sending.SOON_SECONDS", 0)
+    worker.handle(taken(one))
+
+    assert row(one).state == "DELIVERED"
+    assert told == ["packaging and storing, all 4.0 MB read, the summary is being made"]
+
+
+def test_of_an_archive_that_is_whole_its_own_bytes_are_told_although_the_service_is_slow(
+    worker: ResultsWorker, results: Path, begun: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ledger.lookup import find
+
+    one = event(results)
+    told: list[str] = []
+    store = Memory.store
+
+    def doing() -> str:
+        return find(str(one.id))[0].doing
+
+    def slowly(plugin: Memory, archive: Archive, progress: Progress) -> Stored:
+        def told_while_more_is_read() -> bool:
+            with archive.open(1_000_000) as reader:
+                return bool(reader.read(1)) and doing() == "storing, 1.0 MB of 4.0 MB"
+
+        progress.save({"mine": 1_000_000}, 1_000_000)
+        told.append(doing())
+        begun.set()
+        wait_until(told_while_more_is_read, "that the archive is whole is told before the next checkpoint")
+        assert archive.size
+        for sent in (2_000_000, archive.size):
+            progress.save({"mine": sent}, sent)
+            told.append(doing())
+        return store(plugin, archive, progress)
+
+    monkeypatch.setattr(Memory, "store", slowly)
+    monkeypatch.setattr("consumer.sending.PROGRESS_SECONDS", 0.01)
+    worker.handle(taken(one))
+
+    assert row(one).state == "DELIVERED"
+    assert told[0].startswith("packaging and storing")
+    assert re.fullmatch(r"storing, 2\.0 MB of 4\.0 MB, .+/s, \d+ s left", told[1]), told
+    assert told[2] == "storing, all 4.0 MB sent, the service has not confirmed yet"
 
 
 def test_too_little_room_for_the_archive_is_waited_for_and_the_reason_told(

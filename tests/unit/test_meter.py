@@ -42,6 +42,28 @@ def test_bytes_rate_and_time_left_are_told_after_a_second() -> None:
     assert lines[-2:] == ["2.0 GB of 2.0 GB, 400 MB/s", ""]
 
 
+def test_what_becomes_slower_is_told_by_how_fast_it_is_of_late() -> None:
+    """Large files of numbers are read fifty times as fast as thousands of small ones that follow them."""
+    screen, clock = Screen(terminal=True), count()
+    meter = Meter(screen, lambda: next(clock), verb="to read")
+    for done in (150, 300, 302, 304, 306, 308, 310):  # after a second each
+        meter(done * 1_000_000, 330_000_000)
+
+    lines = screen.getvalue().split("\r\x1b[K")
+    assert lines[1] == "150 MB of 330 MB, 150 MB/s, 1 s left to read"
+    assert lines[-1] == "310 MB of 330 MB, 2.0 MB/s, 10 s left to read"
+
+
+def test_what_comes_after_the_last_byte_is_named_without_a_guess() -> None:
+    screen, clock = Screen(terminal=True), iter((0, 1.5, 1.6, 2.0))
+    meter = Meter(screen, lambda: next(clock), after="the summary is being made")
+    for done in (50, 100, 100):
+        meter(done * 1_000_000, 100_000_000)
+
+    lines = screen.getvalue().split("\r\x1b[K")
+    assert lines[1:] == ["50 MB of 100 MB, 33 MB/s, 2 s left", "all 100 MB read, the summary is being made"]
+
+
 def test_what_takes_no_second_says_nothing() -> None:
     assert shown(terminal=True, steps=20, seconds=0.01) == [""]
 

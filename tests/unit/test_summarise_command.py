@@ -50,8 +50,10 @@ def test_a_terminal_shows_how_far_it_is(results: Path, tmp_path: Path, monkeypat
 
     size = (results / "a.sca").stat().st_size
     lines = screen.getvalue().split("\r\x1b[K")
-    assert any(line.startswith(f"{size} bytes of {2 * size} bytes, ") and line.endswith(" left") for line in lines)
-    assert lines[-2].startswith(f"{2 * size} bytes of {2 * size} bytes, ")
+    assert any(
+        line.startswith(f"{size} bytes of {2 * size} bytes, ") and line.endswith(" left to read") for line in lines
+    )
+    assert lines[-2] == f"all {2 * size} bytes read, the summary is being made"
     assert lines[-1] == ""
 
 
