@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from messaging.cli import interruptible
+from messaging.cli import interrupted_when_asked, interruptible
 from messaging.errors import UserError
 from messaging.terminal import say, say_json
 
@@ -90,7 +90,13 @@ def _make(snapshot: Snapshot, output: Path, *, precision: float | None, skip: fl
     size = snapshot.files.size
     meter = Meter(sys.stderr, verb="to read", after="the summary is being made")
     try:
-        made = analyse(snapshot, part, precision=precision, skip=skip, progress=lambda done: meter(done, size))
+        with interrupted_when_asked() as ensure:
+
+            def progress(done: int) -> None:
+                ensure()
+                meter(done, size)
+
+            made = analyse(snapshot, part, precision=precision, skip=skip, progress=progress)
         if output.exists():
             shutil.rmtree(output)
         part.rename(output)

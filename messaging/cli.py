@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,6 +52,37 @@ def _end(number: int, frame: object) -> None:
     del frame
     signal.signal(number, signal.SIG_DFL)  # the second one ends at once
     raise SystemExit(128 + number)
+
+
+@contextmanager
+def interrupted_when_asked() -> Iterator[Callable[[], None]]:
+    """For work on threads, after `interruptible`: Ctrl-C and SIGTERM wait until the function is called that this gives.
+
+    An exception out of a signal's handler may come between taking a lock and noting that it is taken; whoever waits for
+    that lock afterwards, such as a pool that ends its threads, waits for ever.
+    """
+    came: list[int] = []
+
+    def keep(number: int, frame: object) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)  # the second one ends at once
+        came.append(number)
+
+    def ask() -> None:
+        if came:
+            raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in handlers.items():
+        if callable(handler):  # neither ignored nor left to the system
+            signal.signal(number, keep)
+    try:
+        yield ask
+        ask()
+    finally:
+        for number, handler in handlers.items():
+            if number not in came:
+                signal.signal(number, handler)
 
 
 def settings_of(ctx: click.Context) -> Settings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from consumer.packing.deflate import COMPRESSIONS, Compression
 from consumer.packing.manifest import add_manifest
 from consumer.packing.meter import Meter
 from messaging.amounts import amount
-from messaging.cli import interruptible, settings_of
+from messaging.cli import interrupted_when_asked, interruptible, settings_of
 from messaging.errors import UserError
 from messaging.terminal import printable
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from consumer.snapshot import Snapshot
 
 VARIABLE = "SIMCOURIER_COMPRESSION"
-TERMINATED = 128 + signal.SIGTERM
 
 
 class NotPacked(UserError):
@@ -78,7 +76,6 @@ def pack(
     """
     compression = compression or _setting(ctx)
     interruptible()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     if target.exists() and not target.is_file():  # a device would be replaced as well
         raise NotPacked(f"{printable(str(target))} is no file.")
     if target.exists() and not force:
@@ -109,7 +106,11 @@ def _identity(target: Path) -> tuple[int, int] | None:
 def _write(snapshot: Snapshot, target: Path, compression: Compression, threads: int) -> Written:
     meter = Meter(sys.stderr)
     try:
-        with _appearing(target) as sink, ArchiveWriter(sink, compression, threads, progress=meter) as archive:
+        with (
+            _appearing(target) as sink,
+            interrupted_when_asked() as ensure,
+            ArchiveWriter(sink, compression, threads, ensure, meter) as archive,
+        ):
             archive.expect(snapshot.files.size)
             for file in snapshot.files:
                 archive.add_file(file)

@@ -127,8 +127,14 @@ def test_a_role_that_is_killed_is_started_again(tmp_path: Path) -> None:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The workers that ``up`` has started and that are alive."""
-    children = psutil.Process(pid).children()
-    return [one for one in children if one.status() != psutil.STATUS_ZOMBIE and "worker" in one.cmdline()]
+    return [child for child in psutil.Process(pid).children() if _works(child)]
+
+
+def _works(child: psutil.Process) -> bool:
+    try:
+        return child.status() != psutil.STATUS_ZOMBIE and "worker" in child.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 def test_no_role_survives_up_being_killed(tmp_path: Path) -> None:
