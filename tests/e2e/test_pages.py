@@ -116,6 +116,9 @@ def test_storage_backends(desk: Desk) -> None:
 @pytest.mark.full
 @TOGETHER
 def test_what_is_missing_and_what_is_kept(desk: Desk) -> None:
+    for program in ("bash", "jq"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
     (doctor, *_) = blocks("docs/doctor.md", "When something is wrong: simcourier doctor")
     (retention,) = blocks("docs/retention.md", "What is kept how long")
     (health,) = blocks(GUIDE, "Health")
@@ -125,12 +128,10 @@ def test_what_is_missing_and_what_is_kept(desk: Desk) -> None:
     assert "trouble" not in desk.type(doctor).stdout.partition("[")[0]
     assert "SIMCOURIER_KEEP_RECIPIENTS_DAYS" in desk.type(retention).stdout
     assert desk.type(health).stdout.startswith("worker: process ")
-    if shutil.which("bash"):
-        assert "simcourier" in desk.type(f"{completion}\ncomplete -p simcourier", shell="bash").stdout
-    if shutil.which("jq"):
-        desk.type("simcourier publish results --to anna@example.org --backend nowhere --simulation-id lost")
-        failed = delivery(desk, "lost", "FAILED")
-        assert failed in desk.type(f"cd {desk.data / 'logs'}\n{lines}").stdout
+    assert "simcourier" in desk.type(f"{completion}\ncomplete -p simcourier", shell="bash").stdout
+    desk.type("simcourier publish results --to anna@example.org --backend nowhere --simulation-id lost")
+    failed = delivery(desk, "lost", "FAILED")
+    assert failed in desk.type(f"cd {desk.data / 'logs'}\n{lines}").stdout
 
 
 @pytest.mark.full
