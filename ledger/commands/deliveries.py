@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
 from messaging.cli import engine_of
 from messaging.engine import BrokerError, Outgoing
+from messaging.errors import UserError
 from messaging.messages import is_recipient
 from messaging.settings import Settings
 from messaging.terminal import printable, say
@@ -22,15 +23,14 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 
 
+class Ambiguous(UserError):
+    """Several deliveries go by this name."""
+
+
 def _ids(*states: str) -> Callable[[Command], Command]:
-    """Ids of deliveries; a shell offers those in one of the states."""
+    """Names of deliveries; a shell offers the ids of those in one of the states."""
     return click.argument(
-        "delivery_ids",
-        metavar="ID...",
-        type=click.UUID,
-        nargs=-1,
-        required=True,
-        shell_complete=complete.deliveries_in(*states),
+        "names", metavar="ID...", nargs=-1, required=True, shell_complete=complete.deliveries_in(*states)
     )
 
 
@@ -39,16 +39,16 @@ def _ids(*states: str) -> Callable[[Command], Command]:
 @as_json_option
 @click.pass_context
 def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
-    """Tell where a result is: ID is the event's id or the simulation's id.
+    """Tell where a result is: ID is the event's id, its beginning, or the simulation's id.
 
     \b
     Example:
       simcourier where mm1-rho0.8-rep3
     """
     settings = prepared(ctx)
-    from ledger.lookup import find
+    from ledger.lookup import find, ids_of
 
-    found = find(identifier)
+    found = find(identifier) or [view for one in ids_of(identifier) for view in find(str(one))]
     if not found:
         raise NotFound(f"No delivery is known under '{identifier}'. {_perhaps(settings)}")
     if as_json:
@@ -61,6 +61,8 @@ def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
 @click.group(short_help="List, show, retry and cancel deliveries; resend mails.")
 def deliveries() -> None:
     """List, show, retry and cancel deliveries; send their mails again.
+
+    ID is an event's id, its beginning (four digits at least), or a simulation's id, if it is one delivery's alone.
 
     \b
     Example:
@@ -103,10 +105,10 @@ def list_deliveries(ctx: click.Context, state: str | None, limit: int, *, as_jso
 
 
 @deliveries.command("show")
-@click.argument("delivery_id", metavar="ID", type=click.UUID, shell_complete=complete.deliveries_in())
+@click.argument("name", metavar="ID", shell_complete=complete.deliveries_in())
 @as_json_option
 @click.pass_context
-def show_delivery(ctx: click.Context, delivery_id: UUID, *, as_json: bool) -> None:
+def show_delivery(ctx: click.Context, name: str, *, as_json: bool) -> None:
     """Show everything about one delivery.
 
     \b
@@ -116,19 +118,17 @@ def show_delivery(ctx: click.Context, delivery_id: UUID, *, as_json: bool) -> No
     settings = prepared(ctx)
     from ledger.lookup import find
 
-    found = find(str(delivery_id))
-    if not found:
-        raise NotFound(f"No delivery has the id {delivery_id}.")
+    (view,) = find(str(_chosen([name])[0]))
     if as_json:
-        print_json(found[0].as_json())
+        print_json(view.as_json())
     else:
-        _describe(found[0], settings)
+        _describe(view, settings)
 
 
 @deliveries.command("retry")
 @_ids("FAILED", "WAITING")
 @click.pass_context
-def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None:
+def retry_deliveries(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Try deliveries again, at once, that have FAILED or are WAITING; they go on where they stopped.
 
     \b
@@ -139,6 +139,7 @@ def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None
     from ledger.operators import retry
     from ledger.sweep import wake_up
 
+    delivery_ids = _chosen(names)
     refused = _each(delivery_ids, retry, "will be tried again", "is neither FAILED nor WAITING")
     _wake(settings, delivery_ids, wake_up)
     ctx.exit(1 if refused else 0)
@@ -147,7 +148,7 @@ def retry_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None
 @deliveries.command("cancel")
 @_ids("RECEIVED", "WORKING", "WAITING")
 @click.pass_context
-def cancel_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> None:
+def cancel_deliveries(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Cancel deliveries that have not ended; nobody is mailed.
 
     \b
@@ -157,7 +158,7 @@ def cancel_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> Non
     prepared(ctx)
     from ledger.operators import cancel
 
-    refused = _each(delivery_ids, cancel, "is cancelled", "has ended already or is not known")
+    refused = _each(_chosen(names), cancel, "is cancelled", "has ended already or is not known")
     ctx.exit(1 if refused else 0)
 
 
@@ -165,7 +166,7 @@ def cancel_deliveries(ctx: click.Context, delivery_ids: tuple[UUID, ...]) -> Non
 @_ids("DELIVERED", "FAILED")
 @click.option("--to", "to", multiple=True, metavar="A@B", help="Only to this address, which may be a new one; repeat.")
 @click.pass_context
-def resend_mails(ctx: click.Context, delivery_ids: tuple[UUID, ...], to: tuple[str, ...]) -> None:
+def resend_mails(ctx: click.Context, names: tuple[str, ...], to: tuple[str, ...]) -> None:
     """Send the mail about deliveries again that are DELIVERED or FAILED.
 
     It goes to everybody whom the event names, or, with --to, to just these addresses. A mail that has not gone out yet
@@ -183,6 +184,7 @@ def resend_mails(ctx: click.Context, delivery_ids: tuple[UUID, ...], to: tuple[s
     from ledger.operators import resend
 
     refused = 0
+    delivery_ids = _chosen(names)
     for delivery_id in delivery_ids:
         if told := resend(delivery_id, to):
             say(f"{delivery_id}: the mail goes to {', '.join(told)}.")
@@ -191,6 +193,22 @@ def resend_mails(ctx: click.Context, delivery_ids: tuple[UUID, ...], to: tuple[s
             click.echo(f"Error: {delivery_id} is neither DELIVERED nor FAILED.", err=True)
     _wake(settings, delivery_ids, announcement)
     ctx.exit(1 if refused else 0)
+
+
+def _chosen(names: Iterable[str]) -> list[UUID]:
+    """The one delivery that each of the names stands for."""
+    from ledger.lookup import ids_of
+
+    return [_only(name, ids_of(name)) for name in names]
+
+
+def _only(name: str, found: Sequence[UUID]) -> UUID:
+    if not found:
+        raise NotFound(f"No delivery is known under '{printable(name)}'; 'simcourier deliveries list' shows their ids.")
+    if len(found) > 1:
+        ids = ", ".join(map(str, found))
+        raise Ambiguous(f"Several deliveries go by '{printable(name)}'; give one of their ids, the newest are {ids}.")
+    return found[0]
 
 
 def _wake(settings: Settings, delivery_ids: Iterable[UUID], message_of: Callable[[UUID], Outgoing | None]) -> None:
