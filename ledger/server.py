@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+from http import HTTPStatus
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler
@@ -73,6 +74,7 @@ def tidy_logs() -> None:
     """What Django tells of requests: in a line, and without the keys of deliveries' pages."""
     logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)  # ledger.views tells it in a line
     logging.getLogger("django.request").addFilter(_ledger_away_in_a_line)
+    logging.getLogger("django.request").addFilter(_worth_a_line)
     for name in ("django.request", "django.security.csrf"):
         logging.getLogger(name).addFilter(_without_keys)
 
@@ -101,6 +103,12 @@ def _ledger_away_in_a_line(record: logging.LogRecord) -> bool:
         record.exc_info = None
         record.msg = f"{record.msg} (the ledger cannot be reached)"
     return True
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Whoever has just published asks for a delivery that no worker has written down yet."""
+    asked = str(getattr(record, "request", ""))
+    return not (getattr(record, "status_code", None) == HTTPStatus.NOT_FOUND and "/api/deliveries/" in asked)
 
 
 def _without_keys(record: logging.LogRecord) -> bool:

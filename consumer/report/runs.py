@@ -57,7 +57,7 @@ def title(runs: Sequence[Run]) -> str:
             name = shortened(name, LONGEST)
             return f"{name}, {many}" if many else name
         case [_, _, *_], _:
-            return f"{count(len(runs), 'run')} of {len(configs)} configurations"
+            return f"{count(number or len(runs), 'run')} of {len(configs)} configurations"
         case [], [name]:
             name = shortened(name, LONGEST)
             return f"{name}, {many}" if many else f"{name} run"
