@@ -26,12 +26,21 @@ import requests
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, field_validator
 
 from backends.contract import Archive, Backend, Link, Progress, Status, Stored
-from backends.errors import BackendError, PermanentError, TransientError
-from backends.http import TIMEOUT, call, error_of
+from backends.errors import PermanentError, TransientError
+from backends.http import TIMEOUT, call
+from backends.seafile_errors import (
+    CHUNK,
+    OF_THE_FILE_SERVER,
+    OF_THE_PROXY,
+    OF_THE_WEB_API,
+    SERVICE,
+    Gone,
+    Refused,
+    error_of,
+    other_rules,
+)
 
-SERVICE = "Seafile"
 FOLDER = "/simcourier"
-CHUNK = 8 * 1024 * 1024
 PIECE = 1024 * 1024
 UPLOAD_TIMEOUT = (60.0, 600.0)
 LONGEST_NAME = 240  # bytes of UTF-8; the server takes 255, and may put a number behind
@@ -39,33 +48,6 @@ LONGEST_ENDING = 16
 NEW_LINKS = 3  # for one chunk, should the file server have forgotten the last one
 SAME = timedelta(minutes=1)
 EXISTING = re.compile(r"\b(?:[0-9a-f]{20}|[0-9a-f]{10})\b")  # the token of a share link
-
-# The two servers mean different things by 403, 440 and 441. First what concerns the definition, then the one archive.
-OF_THE_WEB_API = {
-    401: "does not accept the token",
-    403: "does not allow this to the token",
-    404: "does not know the library",
-    440: "wants the password of the library: it is encrypted. Take another one",
-    441: "cannot open the library",
-    443: "has no room left for the owner of the library",
-    447: "says that the library holds too many files",
-}
-OF_THE_FILE_SERVER = {
-    403: "does not take uploads at the address that it hands out for them",
-    443: "has no room left for the owner of the library",
-    444: "says that the library was deleted",
-    445: "says that the library is damaged",
-}
-# No request of ours is larger than a chunk, unless it is made with a library's own token.
-OF_THE_PROXY = {413: f"stands behind a proxy that takes no bodies of {CHUNK >> 20} MiB (client_max_body_size)"}
-ABOUT_THIS = {
-    400: "refused the request",
-    413: "stands behind a proxy that takes no bodies as large (client_max_body_size)",
-    440: "does not take the name",
-    441: "does not have the file",
-    442: "takes no file as large",
-}
-MAY_PASS = {409, 446, 520}
 NO_FILE_SERVER = {401, 404, 405, 501}  # what others answer to an upload
 SHARED = "share"  # the owner of a library that is somebody else's
 
@@ -146,7 +128,7 @@ class Seafile(Backend[Config]):
         upload = _Upload(self, api, archive, place, progress)
         try:
             name, size = upload.run(int(kept.get("sending", 0)) if mine else 0)
-        except _Gone as error:
+        except Gone as error:
             raise TransientError("The archive's folder was removed while it was being sent.", 1.0) from error
         if size != place.size:  # a longer temporary file of other bytes was there: it is gone now
             api.delete(place.folder)
@@ -258,12 +240,12 @@ class _Api(ABC):
         """The share links that the token has made to a file."""
 
     @abstractmethod
-    def no_link(self, error: _Refused, path: str, expires: datetime | None) -> Link:
+    def no_link(self, error: Refused, path: str, expires: datetime | None) -> Link:
         """What to do where none is made: raises, or finds the one that there is."""
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder; raises `_Gone` where there is none."""
+        """What lies in a folder; raises `Gone` where there is none."""
 
     @abstractmethod
     def remove(self, path: str, kind: str) -> None:
@@ -272,7 +254,7 @@ class _Api(ABC):
     def delete(self, path: str) -> None:
         """Remove a file, and the folder that was made for it; not there is fine."""
         folder, _, name = path.rpartition("/")
-        with suppress(_Gone):
+        with suppress(Gone):
             if set(self.names(folder)) <= {name}:
                 self.remove(folder, "dir")
             else:
@@ -284,7 +266,7 @@ class _Api(ABC):
         arguments.setdefault("timeout", TIMEOUT)
         url = f"{self.base}{path}"
         send = partial(self._http.request, method, url, headers=headers, allow_redirects=False, **arguments)
-        answer = call(SERVICE, send, partial(_error_of, OF_THE_WEB_API))
+        answer = call(SERVICE, send, partial(error_of, OF_THE_WEB_API))
         if answer.status_code >= 300:  # noqa: PLR2004 - RFC 9110, section 15
             raise PermanentError(f"{self.base} redirects elsewhere; use that address.", scope="backend")
         return answer
@@ -298,14 +280,14 @@ class _Api(ABC):
             raise TransientError("What answers there is no Seafile (a page of a proxy, perhaps).") from error
 
     def told_of(self, method: str, path: str, **arguments: Any) -> Any:
-        """The JSON of an answer about a file or folder; raises `_Gone` where that is not there, but the library is."""
+        """The JSON of an answer about a file or folder; raises `Gone` where that is not there, but the library is."""
         try:
             return self.told(method, path, **arguments)
-        except _Refused as error:
+        except Refused as error:
             if error.status != 404:  # noqa: PLR2004
                 raise
             self.library()
-            raise _Gone from error
+            raise Gone from error
 
     def share(self, path: str, expires: datetime | None) -> Link:
         """The share link that is there if it fits, else a new one."""
@@ -318,7 +300,7 @@ class _Api(ABC):
         until = {"expiration_time": expires.astimezone(UTC).isoformat(timespec="seconds")} if expires else {}
         try:
             return _link(self, self.told("POST", self.shares, json=asked | until))
-        except _Refused as error:
+        except Refused as error:
             return self.no_link(error, path, expires)
 
     def placed(self, link: str) -> str:
@@ -346,7 +328,7 @@ class _Account(_Api):
         try:
             return bool(self.told("GET", "/api2/auth/ping/") == "pong")
         except PermanentError as error:
-            if isinstance(error, _Refused) and error.status in {401, 403}:
+            if isinstance(error, Refused) and error.status in {401, 403}:
                 return False
             raise
 
@@ -377,7 +359,7 @@ class _Account(_Api):
     def size(self, path: str) -> int | None:
         try:
             return int(self.told("GET", f"/api2/repos/{self._repo}/file/detail/", params={"p": path})["size"])
-        except _Refused as error:
+        except Refused as error:
             if error.status == 404:  # noqa: PLR2004
                 return None
             raise
@@ -397,11 +379,11 @@ class _Account(_Api):
         told = self.told_of("GET", self.shares, params={"repo_id": self._repo, "path": path})
         return told if isinstance(told, list) else [told]  # servers of long ago
 
-    def no_link(self, error: _Refused, path: str, expires: datetime | None) -> Link:
+    def no_link(self, error: Refused, path: str, expires: datetime | None) -> Link:
         del path
         if error.status != 400:  # noqa: PLR2004
             raise error
-        raise _other_rules(expires) from error
+        raise other_rules(expires) from error
 
     def names(self, folder: str) -> list[str]:
         told = self.told_of("GET", f"/api2/repos/{self._repo}/dir/", params={"p": folder})
@@ -434,7 +416,7 @@ class _OwnToken(_Api):
         folder, _, name = path.rpartition("/")
         try:
             entries = self._entries(folder)
-        except _Gone:
+        except Gone:
             return None
         return next((int(one["size"]) for one in entries if one.get("name") == name), None)
 
@@ -459,16 +441,16 @@ class _OwnToken(_Api):
     def links(self, path: str) -> list[dict[str, Any]]:
         try:
             told = self.told("GET", self.shares, params={"path": path})
-        except _Refused as error:
+        except Refused as error:
             if error.status in {404, 405}:  # the file is not there, or the server only makes links; the next call tells
                 return []
             raise
         return list(told)
 
-    def no_link(self, error: _Refused, path: str, expires: datetime | None) -> Link:
+    def no_link(self, error: Refused, path: str, expires: datetime | None) -> Link:
         if error.status == 404:  # noqa: PLR2004
             if self.size(path) is None:
-                raise _Gone from error
+                raise Gone from error
             raise PermanentError(
                 "This server makes no links for a library's own token; an account's token can (seafile-get-token).",
                 scope="backend",
@@ -477,7 +459,7 @@ class _OwnToken(_Api):
             raise error
         there = EXISTING.search(error.body)  # the answer names the link that there is
         if there is None:
-            raise _other_rules(expires) from error
+            raise other_rules(expires) from error
         url = f"{self.base}/f/{there[0]}/"
         try:
             call(SERVICE, partial(self._http.get, url, timeout=TIMEOUT))
@@ -544,7 +526,7 @@ class _Upload:
             )
             try:
                 return self._post(body, None if whole else (first, last - 1))
-            except _Refused as error:
+            except Refused as error:
                 if error.status == 400:  # noqa: PLR2004 - perhaps the folder is gone: then there is no link to it
                     self._api.upload_link(self._place.folder)
                 if error.status != 403:  # noqa: PLR2004
@@ -562,12 +544,12 @@ class _Upload:
         send = partial(self._http.post, url, data=body, headers=headers, timeout=UPLOAD_TIMEOUT, allow_redirects=False)
         try:
             about_all = OF_THE_FILE_SERVER | ({} if isinstance(self._api, _OwnToken) else OF_THE_PROXY)
-            answer = call(SERVICE, send, partial(_error_of, about_all))
+            answer = call(SERVICE, send, partial(error_of, about_all))
         except TransientError as error:
             if isinstance(error.__cause__, requests.ConnectionError) and self._elsewhere():
                 raise self._misplaced("which cannot be reached from here") from error
             raise
-        except _Refused as error:
+        except Refused as error:
             if error.status in NO_FILE_SERVER:
                 raise self._misplaced(f"where no file server answers ({error.status})") from error
             raise
@@ -665,47 +647,6 @@ def _pieces(archive: Archive, offset: int) -> Generator[bytes, None, None]:
     except OSError as error:
         # requests would take it for an error of the network.
         raise TransientError(f"The archive cannot be read: {error.strerror or error}.") from error
-
-
-class _Refused(PermanentError):
-    """An answer that is decided upon by its status.
-
-    Args:
-        body: for the one thing that only the text tells.
-    """
-
-    def __init__(self, reason: str, status: int, body: str, *, about_all: bool) -> None:
-        super().__init__(reason, scope="backend" if about_all else "item")
-        self.status = status
-        self.body = body
-
-
-class _Gone(PermanentError):
-    """The file or its folder is not there, but the library is."""
-
-    def __init__(self) -> None:
-        super().__init__("The file is not there any more: somebody has removed it from the library.")
-
-
-def _other_rules(expires: datetime | None) -> PermanentError:
-    return PermanentError(
-        f"{SERVICE} does not make the share link as asked: its administrator demands a password or another "
-        f"end than {f'{expires:%d %B %Y}' if expires else 'none'}; set Backend keep days to fit.",
-        scope="backend",
-    )
-
-
-def _error_of(about_all: dict[int, str], service: str, answer: requests.Response) -> BackendError:
-    """What an answer of one of the two servers means, by its status alone."""
-    code = answer.status_code
-    if code in MAY_PASS:
-        return TransientError(f"{service} could not do it now ({code}).")
-    sentence = about_all.get(code) or ABOUT_THIS.get(code)
-    general = error_of(service, answer)
-    if sentence is None and isinstance(general, TransientError):
-        return general
-    told = f"{service} {sentence} ({code})." if sentence else f"{service} answered {code}."
-    return _Refused(told, code, answer.text[:1000], about_all=code in about_all)
 
 
 def _link(api: _Api, told: dict[str, Any]) -> Link:

@@ -15,7 +15,7 @@ from backends.contract import Backend, Json
 from backends.errors import BackendError, PermanentError, TransientError
 from backends.http import session
 from backends.registry import build
-from backends.seafile import CHUNK
+from backends.seafile_errors import CHUNK
 from backends.suite import BackendContract, Fetch, Make, Store
 from backends.suite_doubles import SampleArchive, SampleProgress
 from tests.standins.seafile.client import SeafileStandin
