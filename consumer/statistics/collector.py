@@ -16,7 +16,7 @@ import numpy as np
 from consumer.formats.contract import Floats, Numbers, Run, Statistic
 from consumer.statistics.binned import statistic_row
 from consumer.statistics.chosen import Chosen
-from consumer.statistics.groups import LikeModules, Replications, equal_seeds
+from consumer.statistics.groups import MOST_QUANTITIES, LikeModules, Replications, equal_seeds
 from consumer.statistics.model import (
     PERCENTILES,
     FileRead,
@@ -77,6 +77,9 @@ class Collector:
         self._percentiles: dict[int, list[float]] = {}  # of the vectors, once all is read
         self._alike = LikeModules()
         self._replications = Replications()
+        self._told: set[tuple[int, str, str, str]] = set()  # run, kind, module, name
+        self._copied: set[int] = set()  # places of vectors that their run had told of before
+        self._copies, self._first_copy = 0, ""  # numbers of any kind; the file with the first of them
         self._scalars: Chosen[ScalarRow] = Chosen(MOST_ROWS)
         self._statistics: Chosen[StatisticRow] = Chosen(MOST_ROWS)
         self._found = {"scalars": 0, "statistics": 0, "missing": 0, "warnings": 0}
@@ -143,8 +146,10 @@ class Collector:
             self._found["missing"] += 1
             self._without(name, 1)
         self._scalars.add(row, value)
-        self._alike.add(self._run, module, name, "scalar", value, unit)
-        self._replications.add(self._run, module, name, value, unit)
+        if self._replications.add(self._run, module, name, value, unit):
+            self._alike.add(self._run, module, name, "scalar", value, unit)
+        else:
+            self._told_again()
         self._rows.scalar(row)
 
     def parameter(self, module: str, name: str, text: str) -> None:
@@ -154,13 +159,15 @@ class Collector:
         row = statistic_row(self._run, statistic)
         if _is_enumeration(statistic.attributes):
             row = replace(row, mean=math.nan, stddev=math.nan, percentiles={})
-        else:
+        elif self._is_first("statistic", row.module, row.name):
             self._alike.add(self._run, row.module, row.name, "statistic mean", row.mean, row.unit)
         self._found["statistics"] += 1
         self._statistics.add(row, row.count)
         self._rows.statistic(row)
 
     def vector(self, module: str, name: str, attributes: Mapping[str, str], *, timed: bool = True) -> int:
+        if not self._is_first("vector", module, name):
+            self._copied.add(len(self._declared))
         self._declared.append((self._run, module, name, attributes, timed))
         symbols = timed and _is_enumeration(attributes)
         return self._vectors.declare(timed=timed, symbols=symbols, end=self._runs[self._run].end)
@@ -172,6 +179,20 @@ class Collector:
             vectors, times, values = vectors[late], times[late], values[late]
         if len(vectors):
             self._vectors.add(vectors, times, values)
+
+    def _is_first(self, kind: str, module: str, name: str) -> bool:
+        """Whether the run has not told of this before, as far as that is known."""
+        key = (self._run, kind, module, name)
+        if key in self._told:
+            self._told_again()
+            return False
+        if len(self._told) < MOST_QUANTITIES:
+            self._told.add(key)
+        return True
+
+    def _told_again(self) -> None:
+        self._copies += 1
+        self._first_copy = self._first_copy or self._file.name
 
     def warning(self, text: str, line: int | None = None) -> None:
         times = self._said[text] = self._said.get(text, 0) + 1
@@ -207,7 +228,7 @@ class Collector:
         for place, row in enumerate(self.vector_rows()):
             if row.timed and self._vectors.moments(place).backwards:
                 self._note(f"Time runs backwards in {row.module} {row.name}: what is weighted by time is wrong.", None)
-            if row.timed and not row.enumeration:
+            if row.timed and not row.enumeration and place not in self._copied:
                 self._alike.add(row.run, row.module, row.name, "vector mean", row.mean, row.unit)
             if row.count or row.missing:
                 rows.append(row)
@@ -217,6 +238,12 @@ class Collector:
                 empty += 1
         for config, seed in equal_seeds(self._runs):
             self._note(f"Runs of {config} have the same seed set {seed}: they are not independent.", None)
+        if self._copies:
+            self._note(
+                f"Numbers that files of the same run tell more than once: {self._copies}, the first of them in "
+                f"{self._first_copy} (a copy?). Where modules or runs are taken together, the first one counts.",
+                None,
+            )
         if self._replications.overflowed:
             self._note("There are too many scalars to compare all of them over the replications.", None)
         rows.sort(key=lambda row: (not row.stddev > 0, -row.count))

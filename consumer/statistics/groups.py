@@ -82,17 +82,20 @@ class Replications:
         self._units: dict[tuple[str, str], str] = {}
         self.overflowed = False
 
-    def add(self, run: int, module: str, name: str, value: float, unit: str) -> None:
-        """Take a scalar; the second one of the same run and name is a copy, since a run is appended as a whole."""
+    def add(self, run: int, module: str, name: str, value: float, unit: str) -> bool:
+        """Take a scalar, unless its run has told it before; whether it is the first one, as far as that is known."""
         values = self._values.get((module, name))
         if values is None:
             if len(self._values) >= MOST_QUANTITIES:
                 self.overflowed = True
-                return
+                return True
             values = self._values[module, name] = {}
             if unit:
                 self._units[module, name] = unit
-        values.setdefault(run, value)
+        if run in values:
+            return False
+        values[run] = value
+        return True
 
     def replicated(self, runs: Sequence[Run]) -> Iterator[Replicated]:
         """For each configuration with more than one run, and each quantity: what the runs say together."""

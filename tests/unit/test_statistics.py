@@ -574,6 +574,27 @@ def test_the_same_run_twice_counts_once_and_a_run_without_value_is_named() -> No
     assert (replicated.number, replicated.missing, replicated.mean) == (2, 1, 2)
 
 
+def test_a_copy_among_the_results_is_told_and_changes_no_sum() -> None:
+    one = (
+        "version 3\nrun a\nscalar m[0] x 1\nscalar m[1] x 3\nstatistic m[0] s\nfield count 2\nfield mean 5\n"
+        "vector 0 m[0] v TV\nvector 1 m[1] v TV\n0\t1\t4\n1\t1\t6\n"
+    )
+
+    alone, summary = summary_of(one), summary_of(one, one)
+
+    assert summary.aggregates == alone.aggregates
+    assert {(one.kind, one.total) for one in alone.aggregates} == {
+        ("scalar", 4.0),
+        ("statistic mean", 5.0),
+        ("vector mean", 10.0),
+    }
+    assert alone.warnings == ()
+    (told,) = summary.warnings
+    assert told.text.startswith(
+        "Numbers that files of the same run tell more than once: 5, the first of them in file1 (a copy?)"
+    )
+
+
 def test_replications_with_the_same_seeds_are_warned_about() -> None:
     summary = summary_of(
         "version 3\nrun a\nattr configname C\nattr seedset 4\nscalar m x 1\n"
