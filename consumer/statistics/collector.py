@@ -33,6 +33,7 @@ MOST_WARNINGS = 200
 MOST_MISSING = 10_000  # names of numbers without a value that are counted
 NAMED = 10  # of them that a summary tells
 SAME_WARNINGS = 3  # of one text and one file that are told one by one
+OTHERS = "(others)"  # values of an enumeration, where there are too many
 _BINS = 40
 # Where no interpolation mode is recorded, a name like these is a state that holds until the next sample.
 _STATE = re.compile(r"queue.?(len|size)|qlen|buffer|occupan|backlog|busy|state|in.?use|utili[sz]ation", re.IGNORECASE)
@@ -321,14 +322,16 @@ class Collector:
         rest = end - moments.last_time
         if moments.count and rest > 0 and math.isfinite(rest) and not math.isnan(moments.last_value):
             held[moments.last_value] = held.get(moments.last_value, 0.0) + rest
-        whole = math.fsum(held.values())
+        others = self._vectors.other_symbols_time(slot)
+        whole = math.fsum(held.values()) + others
         if not whole > 0:
             return {}
         names = {}
         for pair in enum.split(","):
             name, _, value = pair.partition("=")
             names[value.strip()] = name.strip()
-        return {names.get(f"{value:g}", f"{value:g}"): time / whole for value, time in sorted(held.items())}
+        shares = {names.get(f"{value:g}", f"{value:g}"): time / whole for value, time in sorted(held.items())}
+        return shares | ({OTHERS: others / whole} if others else {})
 
     def _ends(self) -> Mapping[int, float]:
         """When each run ended: as told; else the limit, if nothing came after it; else the last sample there is."""

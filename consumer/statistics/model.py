@@ -123,7 +123,8 @@ class VectorRow:
             vector is no sample-hold one.
         held_until: end of the run in seconds, or the last time known where the end is not.
         enumeration: its values are symbols that happen to be numbers.
-        shares: of an enumeration, symbol to its share of the time; empty also where no time passed.
+        shares: of an enumeration, symbol to its share of the time; empty also where no time passed. Of
+            more than a thousand symbols, the time of those that came last is told together, as ``(others)``.
         trace: to draw it; None when it is empty or was not chosen.
         bins: (lower edge, count) of observations without time, to draw them; the last edge closes the one before it.
         headline: one of the few that say most, as the format knows.

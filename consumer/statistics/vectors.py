@@ -62,6 +62,7 @@ class Vectors:
         self._loops = Loops()
         self._ends: dict[int, float | None] = {}  # of a vector that has times: the run's end where it is known
         self._symbols: dict[int, dict[float, float]] = {}  # of an enumeration: value to time
+        self._other_symbols: dict[int, float] = {}  # of an enumeration: time of values beyond the most
         self._last_symbols: dict[int, tuple[float, float]] = {}  # its last time and value
         self._quantiles: dict[int, Quantiles] = {}
         self._held = 0  # numbers in all of them
@@ -82,6 +83,7 @@ class Vectors:
             self._ends[slot] = end
         if symbols:
             self._symbols[slot] = {}
+            self._other_symbols[slot] = 0.0
         return slot
 
     def add(self, slots: Numbers, times: Floats, values: Floats) -> None:
@@ -148,7 +150,7 @@ class Vectors:
             time, symbol = self._last_symbols.get(slot, (float(begins[0]), math.nan))
             with np.errstate(invalid="ignore"):  # inf - inf
                 held = np.diff(begins, prepend=time)
-            _add_times(self._symbols[slot], np.append(symbol, symbols[:-1]), held)
+            self._other_symbols[slot] += _add_times(self._symbols[slot], np.append(symbol, symbols[:-1]), held)
             self._last_symbols[slot] = float(begins[-1]), float(symbols[-1])
 
     def _distribute(self, present: NDArray[np.int64], left: Left) -> None:
@@ -204,6 +206,10 @@ class Vectors:
         """Of an enumeration: value to the time that it held, up to the last sample."""
         return self._symbols.get(slot, {})
 
+    def other_symbols_time(self, slot: int) -> float:
+        """Of an enumeration: the time of values that are not among `symbol_times`, since there are too many."""
+        return self._other_symbols.get(slot, 0.0)
+
 
 class Moments:
     """One vector's row of the table, by name; NaN is "no value"."""
@@ -229,10 +235,14 @@ class Moments:
         return (self._area + (self.last_value * rest if rest else 0.0)) / time if time > 0 else math.nan
 
 
-def _add_times(shares: dict[float, float], values: Floats, held: Floats) -> None:
+def _add_times(shares: dict[float, float], values: Floats, held: Floats) -> float:
+    """Add to each value's time; the time of those that are too many to be told apart."""
     known = ~np.isnan(values) & (held > 0) & np.isfinite(held)
     symbols, places = np.unique(values[known], return_inverse=True)
-    if len(symbols) + len(shares) > MOST_SYMBOLS:
-        return
+    others = 0.0
     for symbol, time in zip(symbols.tolist(), np.bincount(places, held[known]).tolist(), strict=True):
-        shares[symbol] = shares.get(symbol, 0.0) + time
+        if symbol in shares or len(shares) < MOST_SYMBOLS:
+            shares[symbol] = shares.get(symbol, 0.0) + time
+        else:
+            others += time
+    return others

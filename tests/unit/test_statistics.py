@@ -194,6 +194,14 @@ def test_an_enumeration_that_covers_no_time_has_no_mean_either(
     assert row.percentiles == {}
 
 
+def test_an_enumeration_of_very_many_symbols_loses_no_time() -> None:
+    row = vector_of([(float(time), float(time % 3000)) for time in range(6000)], "attr type enum", end="attr x y")
+
+    assert len(row.shares) == 1001
+    assert row.shares["(others)"] == pytest.approx(2 / 3, abs=1e-3)
+    assert math.fsum(row.shares.values()) == pytest.approx(1)
+
+
 def test_an_enumeration_without_times_has_no_mean() -> None:
     text = 'version 3\nrun r\nvector 1 m[1] v EV\nattr enum "IDLE=0,BUSY=1"\n1 1 0\n1 2 1\n'
     summary = summary_of(text)
