@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.standins.dropbox.client import DropboxStandin
 from tests.support.dropbox import plugin_at
 from tests.support.local_cloud import session
-from tests.support.terminal import Terminal
+from tests.support.pages import adapted, blocks, with_programs
+from tests.support.terminal import Terminal, at_terminal
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DropboxStandin
 
 def authorize(service: DropboxStandin, *arguments: str, **environment: str) -> Terminal:
     entry = "backends.credentials.dropbox:main"
-    return Terminal(entry, "dropbox-authorize", *arguments, environment=service.environment | environment)
+    return at_terminal(entry, "dropbox-authorize", *arguments, environment=service.environment | environment)
 
 
 def code_of(service: DropboxStandin, terminal: Terminal) -> str:
@@ -132,3 +134,23 @@ def test_an_app_key_that_is_none_is_wrong_use(service: DropboxStandin, key: str)
 
     assert (code, told) == (2, "")
     assert "copy it from the app console" in terminal.shown
+
+
+@pytest.mark.full
+def test_the_commands_of_the_page_make_a_definition_that_works(service: DropboxStandin, tmp_path: Path) -> None:
+    (commands,) = blocks("docs/backends/dropbox.md", "The definition")
+    script = adapted(commands, {"6l0yfzz4pwimdn8": service.config["app_key"]})
+    environment = service.environment | {
+        "SIMCOURIER_DATA_DIR": str(tmp_path / "data"),
+        "SIMCOURIER_SECRET_KEY": "k" * 32,
+    }
+    terminal = Terminal(["sh", "-ec", script], environment=with_programs(environment), folder=tmp_path)
+    terminal.answer("App secret (may be empty):", "")
+    terminal.answer("Code:", code_of(service, terminal))
+
+    code, told = terminal.end()
+
+    assert code == 0, terminal.shown
+    assert "Dropbox of Anna Example (anna@example.org)" in told
+    assert "delete: the file and its link are gone" in told
+    assert not (tmp_path / "dropbox.json").exists()

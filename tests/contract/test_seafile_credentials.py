@@ -14,7 +14,8 @@ from backends.credentials.common import visible
 from backends.http import session
 from backends.seafile import Config, Seafile
 from tests.standins.seafile.client import SeafileStandin
-from tests.support.terminal import Terminal
+from tests.support.pages import adapted, blocks, with_programs
+from tests.support.terminal import Terminal, at_terminal
 
 ENTRY = "backends.credentials.seafile"
 
@@ -32,12 +33,12 @@ def service(running: SeafileStandin) -> Iterator[SeafileStandin]:
 
 
 def get_token(service: SeafileStandin, *arguments: str) -> Terminal:
-    return Terminal(f"{ENTRY}:get_token", "seafile-get-token", *arguments,
+    return at_terminal(f"{ENTRY}:get_token", "seafile-get-token", *arguments,
                     environment={"SIMCOURIER_SEAFILE_SERVER": service.server})  # fmt: skip
 
 
 def list_repo_ids(service: SeafileStandin, *arguments: str) -> Terminal:
-    return Terminal(f"{ENTRY}:list_repo_ids", "seafile-list-repo-ids", *arguments,
+    return at_terminal(f"{ENTRY}:list_repo_ids", "seafile-list-repo-ids", *arguments,
                     environment={"SIMCOURIER_SEAFILE_SERVER": service.server})  # fmt: skip
 
 
@@ -180,3 +181,24 @@ def test_a_librarys_name_is_shown_as_the_terminal_can(monkeypatch: pytest.Monkey
     monkeypatch.setattr("sys.stdout", TextIOWrapper(BytesIO(), encoding="latin-1"))
 
     assert visible("Grüße \x1b[2J \N{SNOWMAN}") == r"Grüße \ufffd[2J \u2603"
+
+
+@pytest.mark.full
+def test_the_commands_of_the_page_make_a_definition_that_works(service: SeafileStandin, tmp_path: Path) -> None:
+    (commands,) = blocks("docs/backends/seafile.md", "The definition")
+    here = {
+        "https://seafile.example.org": service.server,
+        "anna@example.org": service.facts["user"],
+        "4bf08b7c-0e1e-4f58-8d2a-3d4e7a2a9a01": service.facts["repoid"],
+    }
+    environment = with_programs({"SIMCOURIER_DATA_DIR": str(tmp_path / "data"), "SIMCOURIER_SECRET_KEY": "k" * 32})
+    terminal = Terminal(["sh", "-ec", adapted(commands, here)], environment=environment, folder=tmp_path)
+    for _ in range(2):
+        terminal.answer("Password:", service.facts["password"])
+
+    code, told = terminal.end()
+
+    assert code == 0, terminal.shown
+    assert told.startswith(f"{service.facts['repoid']}  Simulation results\n")
+    assert "delete: the file and its link are gone" in told
+    assert not (tmp_path / "seafile.json").exists()

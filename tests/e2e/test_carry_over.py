@@ -32,6 +32,7 @@ from tests.support.installation import (
     unpacked,
 )
 from tests.support.ledger import SECRET, use_database
+from tests.support.pages import adapted, blocks, type_at, with_programs
 from tests.support.scratch import free_ports, wait_until
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgresql]
@@ -150,41 +151,44 @@ def test_everything_that_was_under_way_arrives_once_after_the_carry_over(
 
 @pytest.mark.full
 def test_what_up_has_made_goes_on_word_by_word_as_the_page_on_growing_says(
-    new: Installation, topology: Topology, results: Path, tmp_path: Path
+    new: Installation, results: Path, tmp_path: Path
 ) -> None:
     """The keys, the password and the links are those that ``up`` has made itself."""
     from django.contrib.auth import authenticate
 
+    (before,) = blocks("docs/growing.md", "Before")
+    (over,) = blocks("docs/growing.md", "Carry over")
+    (serve,) = blocks("docs/growing.md", "After")
+    shown = {line.partition("=")[0]: line for line in before.splitlines() if not line.startswith("#")}
+    file = adapted(before, {line: f"{name}={new.environ[name]}" for name, line in shown.items() if "MAIL" not in name})
+    (tmp_path / "grown.env").write_text(file.replace(shown["SIMCOURIER_EMAIL_URL"], ""))
     site, cloud, other = free_ports(3)
-    folder = tmp_path / "data of up"
-    clean = {name: value for name, value in new.environ.items() if not name.startswith("SIMCOURIER_")}
-    old_environ = clean | {
-        "SIMCOURIER_DATA_DIR": str(folder),
-        "SIMCOURIER_WEB_PORT": str(site),
-        "SIMCOURIER_LOCAL_CLOUD_PORT": str(cloud),
-        "SIMCOURIER_BROKER_PREFIX": topology.prefix,
+    home = tmp_path / "home of whoever ran up"
+    folder = home / ".local" / "share" / "simcourier"
+    clean = {name: value for name, value in new.environ.items() if name not in shown and name[:4] != "XDG_"} | {
+        "HOME": str(home)
     }
+    del clean["SIMCOURIER_DATA_DIR"]  # as on that page, the new installation has the data folder of the old one
+    old_environ = clean | {"SIMCOURIER_WEB_PORT": str(site), "SIMCOURIER_LOCAL_CLOUD_PORT": str(cloud)}
     up = subprocess.Popen([sys.executable, "-m", "simcourier", "up"], cwd=ROOT, env=old_environ)
     new.processes.append(up)
-    # As on that page, the new installation has the data folder of the old one.
     new.environ["SIMCOURIER_DATA_DIR"] = str(folder)
     new.mail_folder = folder / "mail"
     wait_until(lambda: reached(f"http://127.0.0.1:{site}/healthz"), "up is up")
-    settings = load(old_environ)
+    settings = load(old_environ | {"SIMCOURIER_DATA_DIR": str(folder)})
     first = publish(results, to="anna@example.org", backend="local", settings=settings)
     link = link_in(new.wait_for_mail(str(first.event_id)))
     new.stop(up)
     waits = publish(results, to="anna@example.org", backend="local", settings=settings)
     assert waits.state == "sent"
 
-    new.simcourier("manage", "migrate")
-    new.simcourier("carry-over", "--from", str(folder), "--dry-run")
-    told = new.simcourier("carry-over", "--from", str(folder)).stdout
-    assert f"--folder {folder / 'local-cloud'}" in told
-    new.start(
-        "local-cloud", "--host", "127.0.0.1", "--port", str(cloud),
-        "--folder", str(folder / "local-cloud"), "--key-file", str(folder / "local-cloud-key"),
-    )  # fmt: skip
+    told = type_at(clean, tmp_path, over).stdout
+    assert told.count("Nothing was carried over.") == 1, "at first it is only looked at"
+    assert f"--folder {folder / 'local-cloud'} --key-file {folder / 'local-cloud-key'}" in told
+    served = subprocess.Popen(
+        ["sh", "-ec", f"exec {serve.strip().replace('8976', str(cloud))}"], cwd=tmp_path, env=with_programs(clean)
+    )
+    new.processes.append(served)
     new.start("worker")
     new.start("email-sender")
 

@@ -23,6 +23,7 @@ from simcourier.drill.storm import Weather, storm
 from tests.support.broker import delete_queues
 from tests.support.commands import environ, simcourier
 from tests.support.missing import missing_told
+from tests.support.pages import blocks, with_programs
 from tests.support.stage import new_stage
 
 # A mail's lease is five of a delivery's.
@@ -186,12 +187,16 @@ def test_an_operator_rehearses_a_fault() -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "where", [[], pytest.param(["--private-nodes"], marks=[pytest.mark.rabbitmq, pytest.mark.postgresql])]
+    "more", ["", pytest.param(" --private-nodes", marks=[pytest.mark.rabbitmq, pytest.mark.postgresql])]
 )
-def test_an_operator_rehearses_everything(where: list[str]) -> None:
+def test_an_operator_rehearses_everything(more: str) -> None:
+    (shown,) = blocks("docs/drill.md", "Before you trust it: simcourier drill")
+    _, guide = blocks("docs/operating.md", "What is missing")
+    assert guide.partition("#")[0].strip() == shown.strip()
+
     done = subprocess.run(
-        [sys.executable, "-m", "simcourier", "drill", *where],
-        env=environ(), capture_output=True, text=True, timeout=1800, check=False,
+        ["sh", "-ec", shown.strip() + more],
+        env=with_programs(environ()), capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr + done.stdout

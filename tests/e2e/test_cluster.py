@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from messaging.connect import connect
+from messaging.engine import Outgoing
 from messaging.messages import Lane
+from messaging.topology import Topology
 from producer import publish
 from tests.support.cluster import SIZE, RabbitCluster
 from tests.support.installation import Installation, fetch, files_below, link_in, stored_archives, text_of, unpacked
 from tests.support.nodes import MissingBinary
+from tests.support.pages import blocks, type_at
 from tests.support.scratch import free_ports, wait_until
 from tests.support.smtp import Mailbox, smtp_server
 
@@ -35,6 +39,42 @@ def cluster() -> Iterator[RabbitCluster]:
         pytest.skip(str(missing))
     with made:
         yield made
+
+
+def test_a_node_is_added_and_all_are_upgraded_one_after_the_other_as_the_page_says(tmp_path: Path) -> None:
+    _join, grow = blocks("docs/cluster.md", "RabbitMQ")
+    (upgrade,) = blocks("docs/cluster.md", "Rolling upgrade")
+    before, after = upgrade.split("# stop, upgrade, start\n")
+    after_each, after_the_last = after.splitlines()
+    queue = Topology().lane(Lane.SINGLE)
+    try:
+        cluster = RabbitCluster(joined=SIZE - 1)
+    except MissingBinary as missing:
+        pytest.skip(str(missing))
+    with cluster:
+        first, *_, last = cluster.nodes
+        first.ctl("add_vhost", "simcourier")
+        first.ctl("set_permissions", "--vhost=simcourier", "guest", ".*", ".*", ".*")
+        url = f"{cluster.url}simcourier"
+        connect(url, Topology()).consumer(Topology().queues).close()
+        with connect(url, Topology()).publisher() as publisher:
+            publisher.publish(Outgoing("simulation.completed.single", b"{}", "one"))
+
+        cluster.join(last)
+        told = type_at(last.environ, tmp_path, grow, {"rabbit@two": last.name}).stdout
+
+        status = told.partition("Status of quorum queue")[2]
+        assert all(node.name in status for node in cluster.nodes)
+        for node in cluster.nodes:
+            type_at(node.environ, tmp_path, before)
+            node.stop()
+            node.start()
+            type_at(node.environ, tmp_path, after_each)
+        type_at(last.environ, tmp_path, after_the_last)
+        with connect(url, Topology()).consumer([queue]) as consumer:
+            taken = consumer.take(10)
+        assert taken is not None
+        assert taken.body == b"{}"
 
 
 def kill_leaders(cluster: RabbitCluster, queue: str, over: threading.Event) -> None:

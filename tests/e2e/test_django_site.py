@@ -15,6 +15,7 @@ from django.db import connections
 
 from tests.support.installation import KEY, ROOT, Installation, fetch, files_below, link_in, unpacked
 from tests.support.ledger import SECRET
+from tests.support.pages import adapted, blocks, type_at, with_programs
 from tests.support.scratch import free_ports, wait_until
 
 SITE = ROOT / "examples" / "django_site"
@@ -46,6 +47,11 @@ class Site:
         done = subprocess.run(command, cwd=SITE, env=self._environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def migrate(self) -> None:
+        """As the page says."""
+        _install, migrate = blocks("docs/django_site.md", "Into the site")
+        type_at(self._environ, SITE, migrate)
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Start it, and wait until it answers."""
@@ -89,12 +95,24 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def site(database_url: str) -> Iterator[Site]:
     """Migrated, with an account, and running."""
     site = Site(database_url)
-    site.manage("migrate")
+    site.migrate()
     site.manage("createsuperuser", "--noinput", "--username", "chief", "--email", "chief@example.org")
     process = site.serve()
     yield site
     process.kill()
     process.wait()
+
+
+def start_the_processes(one: Installation, folder: Path) -> None:
+    """As the page says, with the settings of ``one`` in place of the page's."""
+    settings, worker, sender = blocks("docs/django_site.md", "The processes beside it")
+    shown = {line.partition("=")[0]: line for line in settings.splitlines() if not line.startswith("#")}
+    ours = one.environ | {"SIMCOURIER_BROKER_URL": one.settings.broker_url.get_secret_value()}
+    file = adapted(settings, {line: f"{name}={ours[name]}" for name, line in shown.items()})
+    (folder / "simcourier.env").write_text(file)
+    environ = with_programs({name: value for name, value in one.environ.items() if name not in shown})
+    for script in (worker, sender):
+        one.processes.append(subprocess.Popen(["sh", "-ec", f"exec {script}"], cwd=folder, env=environ))
 
 
 def test_a_site_with_admin_and_users_of_its_own_takes_the_app_and_a_worker_uses_its_database(
@@ -114,8 +132,7 @@ def test_a_site_with_admin_and_users_of_its_own_takes_the_app_and_a_worker_uses_
             storage_backend_keep_days="30",
             storage_backend_active="on",
         )
-        one.start("worker")
-        one.start("email-sender")
+        start_the_processes(one, tmp_path)
         one.wait_ready()
         event = one.publish(results, backend="local-station", title="Wind over the ridge")
         mail = one.wait_for_mail(event)
@@ -131,3 +148,21 @@ def test_a_site_with_admin_and_users_of_its_own_takes_the_app_and_a_worker_uses_
     assert "delivered" in deliveries
     assert "chief" in site.get("/office/crew/member/"), "what the site had before still works"
     assert "No planned migration operations" in site.manage("migrate", "--plan")
+
+
+@pytest.mark.full
+def test_what_the_page_installs_is_all_that_the_site_needs(tmp_path: Path) -> None:
+    install, migrate = blocks("docs/django_site.md", "Into the site")
+    theirs = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", theirs], check=True)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SIMCOURIER_")} | {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SIMCOURIER_SECRET_KEY": SECRET,
+        "STATION_DATABASE_URL": f"sqlite:///{tmp_path / 'station.db'}",
+        "STATION_SECRET_KEY": "the site's own key",
+    }
+
+    type_at(environ, ROOT, install, {"pip ": f"{theirs}/bin/pip "})
+    told = type_at(environ, SITE, migrate, {"python ": f"{theirs}/bin/python "}).stdout
+
+    assert "Applying simcourier." in told

@@ -16,6 +16,7 @@ from messaging.messages import Lane, SimulationCompleted, parse_event
 from messaging.topology import Topology
 from tests.support.broker import delete_queues
 from tests.support.host import ROOT, Host
+from tests.support.pages import blocks
 
 GUIDES = (ROOT / "docs" / "guides.md").read_text("utf-8")
 EXAMPLES = ROOT / "examples"
@@ -44,11 +45,9 @@ class Desk(Host):
         path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         self.environ |= {"PATH": path, "PYTHONPATH": str(ROOT)}
 
-    def follow(self, heading: str) -> subprocess.CompletedProcess[str]:
+    def follow(self, commands: list[str]) -> subprocess.CompletedProcess[str]:
         """Type what a guide says."""
-        section = GUIDES.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-        script = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
-        assert "simcourier" in script or ".sh" in script
+        script = "\n".join(commands)
         return subprocess.run(
             ["sh", "-c", script],
             cwd=self.folder,
@@ -64,7 +63,7 @@ def test_omnetpp(tmp_path: Path) -> None:
     desk = Desk(tmp_path, installed=("opp_run",))
     (desk.folder / "omnetpp.ini").write_text("[Config Fifo1]\n")
 
-    done = desk.follow("OMNeT++")
+    done = desk.follow(blocks("docs/guides.md", "OMNeT++"))
 
     assert done.returncode == 0, done.stderr
     assert "simcourier" not in done.stderr
@@ -88,7 +87,7 @@ def test_omnetpp(tmp_path: Path) -> None:
 def test_ns3(tmp_path: Path) -> None:
     desk = Desk(tmp_path, own=("ns3",))
 
-    done = desk.follow("ns-3")
+    done = desk.follow(blocks("docs/guides.md", "ns-3"))
 
     assert (done.returncode, done.stderr) == (0, "")
     (event,) = desk.queued()
@@ -115,7 +114,7 @@ def test_sumo(tmp_path: Path) -> None:
             '<routes><trip id="1" depart="0" from="A0A1" to="A1B1"/></routes>', "utf-8"
         )
 
-    done = desk.follow("SUMO")
+    done = desk.follow(blocks("docs/guides.md", "SUMO"))
 
     assert done.returncode == 0, done.stderr
     (event,) = desk.queued()
@@ -132,7 +131,7 @@ def test_a_shell_script(tmp_path: Path) -> None:
     desk = Desk(tmp_path, own=("simulate",))
     shutil.copy(EXAMPLES / "simulate.sh", desk.folder)
 
-    done = desk.follow("A shell script")
+    done = desk.follow(blocks("docs/guides.md", "A shell script"))
 
     assert done.returncode == 0
     assert done.stderr == "rho = 0.5 ended with exit code 3\n"

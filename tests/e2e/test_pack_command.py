@@ -17,7 +17,7 @@ import pytest
 from tests.support import strict_zip
 from tests.support.commands import ROOT, environ, sentence, simcourier
 from tests.support.scratch import wait_until
-from tests.support.terminal import Terminal
+from tests.support.terminal import at_terminal
 
 MIB = 1024 * 1024
 
@@ -181,7 +181,7 @@ def test_progress_is_shown_on_a_terminal_once_it_takes_longer(results: Path, tmp
         with (results / f"{count}.vec").open("wb") as stream:
             stream.truncate(1024 * MIB)
     arguments = ("pack", str(results), "-o", str(tmp_path / "x.zip"))
-    terminal = Terminal("simcourier.cli:main", "simcourier", *arguments, environment={"TERM": "xterm"})
+    terminal = at_terminal("simcourier.cli:main", "simcourier", *arguments, environment={"TERM": "xterm"})
     terminal.read_until(lambda: False)
     code, told = terminal.end()
 

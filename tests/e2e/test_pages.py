@@ -1,12 +1,12 @@
 """The commands of README and operator's guide, typed as they stand there on a machine with nothing on it.
 
-Guides for simulators are followed by ``test_guides.py``, rights at the broker by ``test_rabbitmq_rights.py``, the local
-cloud's API by ``test_local_cloud.py``, the services' units by ``test_services.py``.
+Other tests type those of other pages; ``tests/unit/test_commands_shown.py`` sees that none is forgotten.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.installation import Installation, fetch, files_below, unpacked
-from tests.support.pages import Desk, blocks
+from tests.support.installation import ROOT, Installation, fetch, files_below, unpacked
+from tests.support.pages import Desk, adapted, blocks, type_at
 from tests.support.scratch import wait_until
 
 GUIDE = "docs/operating.md"
@@ -114,18 +114,60 @@ def test_storage_backends(desk: Desk) -> None:
 
 
 @pytest.mark.full
+def test_the_secret_key_is_replaced(tmp_path: Path) -> None:
+    (replace,) = blocks("docs/storage.md", "Replacing the secret key")
+    old, new = ("in-use-for-years-" * 2, "not-seen-by-anybody-" * 2)
+    desk = Desk(tmp_path)
+    desk.environ["SIMCOURIER_SECRET_KEY"] = old
+    (desk.folder / "local.json").write_text('{"key": "of the storage server"}')
+    desk.type("echo 127.0.0.1:1 | simcourier backends add local --token-file - --config-file local.json")
+
+    desk.type(replace.replace("=NEW", f"={new}").replace("=OLD", f"={old}"))
+
+    export = "simcourier backends export --with-secrets -o backends.json"
+    assert "SIMCOURIER_SECRET_KEY_FALLBACKS" in desk.type(export, check=False).stderr, "the old key can go"
+    desk.environ["SIMCOURIER_SECRET_KEY"] = new
+    desk.type(export)
+    assert "of the storage server" in (desk.folder / "backends.json").read_text()
+
+
+@pytest.mark.full
+@TOGETHER
+def test_a_simulators_host(desk: Desk, tmp_path: Path) -> None:
+    install, publish, timer = blocks(GUIDE, "Simulators' hosts")
+    settings = desk.home / ".config" / "simcourier.env"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(f"SIMCOURIER_BROKER_URL=sqlite:///{desk.data}/broker.db\n")
+
+    here = {"/opt/simcourier": str(tmp_path / "opt")}
+    type_at(os.environ, ROOT, install, here)
+    told = type_at(desk.environ, desk.folder, publish, here).stdout
+
+    assert "Accepted by the broker" in told
+    assert not list((tmp_path / "opt").rglob("django")), "what workers and the site need is not installed with it"
+    by_systemd = [line for line in timer.splitlines() if "ctl " in line]
+    assert len(by_systemd) == 2
+    type_at(desk.environ, ROOT, adapted(timer, dict.fromkeys(by_systemd, "")))
+    units = settings.parent / "systemd" / "user"
+    assert {unit.suffix for unit in units.iterdir()} == {".service", ".timer"}
+    assert f"EnvironmentFile=%E/{settings.name}" in (units / "simcourier-spool-flush.service").read_text()
+
+
+@pytest.mark.full
 @TOGETHER
 def test_what_is_missing_and_what_is_kept(desk: Desk) -> None:
     for program in ("bash", "jq"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
     (doctor, *_) = blocks("docs/doctor.md", "When something is wrong: simcourier doctor")
+    again, _drill = blocks(GUIDE, "What is missing")
     (retention,) = blocks("docs/retention.md", "What is kept how long")
     (health,) = blocks(GUIDE, "Health")
     (lines,) = blocks("docs/monitoring.md", "One line per try")
     (completion,) = blocks(GUIDE, "In the shell")
 
     assert "trouble" not in desk.type(doctor).stdout.partition("[")[0]
+    assert "data folder" in desk.type(again).stdout
     assert "SIMCOURIER_KEEP_RECIPIENTS_DAYS" in desk.type(retention).stdout
     assert desk.type(health).stdout.startswith("worker: process ")
     assert "simcourier" in desk.type(f"{completion}\ncomplete -p simcourier", shell="bash").stdout

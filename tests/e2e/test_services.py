@@ -23,8 +23,10 @@ from tests.support import deployment
 from tests.support.deployment import DEPLOY, Processes
 from tests.support.installation import fetch, files_below, link_in, text_of, unpacked
 from tests.support.nodes import MissingBinary, PostgresNode, RabbitNode
+from tests.support.pages import adapted, blocks, with_programs
 from tests.support.scratch import free_ports, wait_until
 from tests.support.smtp import Mailbox, smtp_server
+from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgresql, pytest.mark.xdist_group("services")]
 
@@ -136,13 +138,7 @@ def test_an_event_that_waited_in_the_spool_goes_its_whole_way_through_the_system
     published = processes.run([*PUBLISH, str(results)], away)
     assert "stays in the spool" in published.stdout
     units = Units(server, processes, tmp_path / "state", SIMCOURIER_RESULTS_ROOTS=str(results.parent))
-    migrated = units.as_root("manage", "migrate", "--no-input")
-    assert migrated.returncode == 0, migrated.stderr
-    added = units.as_root(
-        "backends", "add", "local", "--token-file", "-",
-        "--config-file", "/etc/simcourier/secrets/local_cloud_config.json", typed=f"127.0.0.1:{server.cloud_port}\n",
-    )  # fmt: skip
-    assert added.returncode == 0, added.stderr
+    units.define_as_root()
 
     for role in ("local-cloud", "web", "email-sender", "worker@", "worker@"):
         units.start(role)
@@ -254,15 +250,32 @@ class Units:
         environ = self._environment(role)
         wait_until(lambda: self._processes.run(ask, environ).returncode == 0, f"{role} does its work", step=0.5)
 
-    def as_root(self, *command: str, typed: str = "") -> Any:
-        """Run a command as root types it, with the settings of admin.env."""
+    def define_as_root(self) -> None:
+        """What root types once, as the operator's guide says: tables, an account, and a storage backend."""
+        _install, commands, _enable = blocks("docs/operating.md", "With systemd")
         secrets = str(self._server.secrets)
         lines = (DEPLOY / "systemd" / "admin.env").read_text("utf-8")
         file = self._server.secrets.parent / "admin.env"
         file.write_text(lines.replace("/etc/simcourier/secrets", secrets))
-        words = [word.replace("/etc/simcourier/secrets", secrets) for word in command]
-        home = {"SIMCOURIER_DATA_DIR": str(self._state / "root")}
-        return self._processes.run(["simcourier", "--env-file", str(file), *words], home, typed)
+        here = {
+            "/opt/simcourier/bin/": "",
+            "/etc/simcourier/admin.env": str(file),
+            "/etc/simcourier/secrets": secrets,
+            "10.10.160.10:8976": f"127.0.0.1:{self._server.cloud_port}",
+        }
+        environ = with_programs({"SIMCOURIER_DATA_DIR": str(self._state / "root")})
+        root = Terminal(["sh", "-ec", f"exec >&2\n{adapted(commands, here)}"], environment=environ)
+        for question, answer in (
+            ("Username", "chief"),
+            ("Email address", "chief@example.org"),
+            ("Password:", "wind over the ridge"),
+            ("Password (again):", "wind over the ridge"),
+        ):
+            root.answer(question, answer)
+        code, _ = root.end()
+        assert code == 0, root.shown
+        assert "Superuser created successfully." in root.shown
+        assert "local: added." in root.shown
 
     def _service(self, role: str) -> Mapping[str, list[str]]:
         return deployment.unit(DEPLOY / "systemd" / f"simcourier-{role}.service")["Service"]

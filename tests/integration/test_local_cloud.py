@@ -20,6 +20,7 @@ import pytest
 
 from local_cloud.errors import Problem
 from tests.support.local_cloud import CONTENT, KEY, MIB, LocalCloud, begin_upload, raw, session, watched
+from tests.support.pages import every_block
 from tests.support.scratch import wait_until
 
 server = pytest.fixture(scope="module")(watched)
@@ -288,12 +289,12 @@ def test_the_examples_of_the_page_on_the_api_work(server: LocalCloud, tmp_path: 
         pytest.skip("curl is not installed")
     (tmp_path / "mm1.zip").write_bytes(b"twelve bytes")
     (tmp_path / "key").write_text(server.key)
-    text = PAGE.read_text("utf-8").replace("http://10.10.160.10:8976", server.url)
-    blocks = re.findall(r"```(sh|json)\n(.*?)```", text.replace("/etc/local-cloud.key", "key"), re.DOTALL)
-    assert len(blocks) == 11
+    shown = every_block("docs/local_cloud_api.md")
+    assert {kind for kind, _ in shown} == {"sh", "json"}
 
     said = ""
-    for kind, block in blocks:
+    for kind, text in shown:
+        block = text.replace("http://10.10.160.10:8976", server.url).replace("/etc/local-cloud.key", "key")
         if kind == "sh":
             said = subprocess.run(
                 ["sh", "-e"], input=block, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True

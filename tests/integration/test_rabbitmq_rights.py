@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,8 +16,9 @@ from messaging.connect import connect
 from messaging.engine import BrokerError, Outgoing, Refused
 from messaging.topology import Topology
 from tests.support.broker import delete_queues
-from tests.support.deployment import DEPLOY, ROOT, make_secrets, with_addresses
+from tests.support.deployment import DEPLOY, make_secrets, with_addresses
 from tests.support.nodes import RabbitNode
+from tests.support.pages import blocks, type_at
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -185,19 +184,25 @@ def test_a_worker_may_do_nothing_outside_its_names(worker_url: str, overstep: Ov
 
 
 def test_another_simulators_user_is_added_as_the_operators_guide_says(
-    rabbit_node: RabbitNode, simulator_url: str
+    rabbit_node: RabbitNode, simulator_url: str, secrets: Path
 ) -> None:
-    page = (ROOT / "docs" / "operating.md").read_text("utf-8")
-    orders = [shlex.split(line)[1:] for line in re.findall(r"^rabbitmqctl .* cluster .*$", page, re.MULTILINE)]
-    assert len(orders) == 3
-    for order in orders:
-        rabbit_node.ctl(*order)
+    definitions, user = blocks("docs/operating.md", "Users of the broker")
+    type_at(rabbit_node.environ, secrets, definitions, {"/etc/simcourier/secrets": str(secrets)})
+    type_at(rabbit_node.environ, secrets, user)
     _, at, rest = simulator_url.partition("@")
     with connect(f"amqp://cluster:PASSWORD{at}{rest}", TOPOLOGY).publisher() as publisher:
         publisher.publish(Outgoing(KEY, b"{}", "one"))
         with pytest.raises(Refused):
             publisher.publish(Outgoing("link.ready", b"{}", "one"))
     rabbit_node.ctl("delete_user", "cluster")
+
+
+def test_the_consumer_timeout_is_looked_up_as_the_page_on_the_doctor_says(
+    rabbit_node: RabbitNode, tmp_path: Path
+) -> None:
+    (look,) = blocks("docs/doctor.md", "What it cannot see")
+
+    assert type_at(rabbit_node.environ, tmp_path, look).stdout.strip() == "{ok,1800000}"
 
 
 def test_definitions_that_are_loaded_again_leave_what_they_do_not_name(

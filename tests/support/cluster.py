@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from tests.support.installation import ROOT
 from tests.support.nodes import RabbitNode
+from tests.support.pages import blocks, type_at
 
 SIZE = 3
 CONFIG = "cluster_partition_handling = pause_minority\n"
@@ -15,11 +17,15 @@ CONFIG = "cluster_partition_handling = pause_minority\n"
 class RabbitCluster:
     """Three nodes; whoever kills one starts it again.
 
+    Args:
+        joined: how many of them are joined at the start.
+
     Raises:
         MissingBinary: RabbitMQ is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, joined: int = SIZE) -> None:
+        self._joined = joined
         first = RabbitNode(CONFIG)
         self.nodes = [first, *(RabbitNode(CONFIG, beside=first) for _ in range(SIZE - 1))]
 
@@ -28,6 +34,11 @@ class RabbitCluster:
         """The address of all of them."""
         place = f"127.0.0.1:{self.nodes[0].port}"
         return self.nodes[0].url.replace(place, ",".join(f"127.0.0.1:{node.port}" for node in self.nodes))
+
+    def join(self, node: RabbitNode) -> None:
+        """Type at this node what the page on clusters says."""
+        join, _grow = blocks("docs/cluster.md", "RabbitMQ")
+        type_at(node.environ, ROOT, join, {"rabbit@one": self.nodes[0].name})
 
     def leader(self, queue: str) -> RabbitNode:
         """The node that leads a quorum queue at the moment."""
@@ -51,9 +62,8 @@ class RabbitCluster:
         try:
             with ThreadPoolExecutor(SIZE) as threads:
                 list(threads.map(RabbitNode.start, self.nodes))
-            for node in self.nodes[1:]:
-                for words in (["stop_app"], ["join_cluster", self.nodes[0].name], ["start_app"]):
-                    node.ctl(*words)
+            for node in self.nodes[1 : self._joined]:
+                self.join(node)
         except BaseException:
             self.close()
             raise

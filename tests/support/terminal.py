@@ -7,25 +7,32 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+def at_terminal(entry: str, name: str, *arguments: str, environment: Mapping[str, str]) -> Terminal:
+    """A command of ours, whose entry is ``module:function``."""
+    module, _, function = entry.partition(":")
+    program = f"from {module} import {function} as main; main(prog_name='{name}')"
+    return Terminal([sys.executable, "-c", program, *arguments], environment=environment)
 
 
 class Terminal:
     """A command with a terminal for its questions and a pipe for its result.
 
     Args:
-        entry: of the command, ``module:function``.
-        name: of the command.
-        arguments: of the command.
+        command: program and arguments.
         environment: what is added to ours.
+        folder: where it runs; None: here.
     """
 
-    def __init__(self, entry: str, name: str, *arguments: str, environment: Mapping[str, str]) -> None:
-        module, _, function = entry.partition(":")
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path | None = None) -> None:
         self._ours, theirs = os.openpty()
         self.shown = ""
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {module} import {function} as main; main(prog_name='{name}')", *arguments],
+            command,
+            cwd=folder,
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=theirs,

@@ -38,6 +38,7 @@ from tests.support.deployment import (
     settings_lines,
     unit,
 )
+from tests.support.pages import adapted, blocks, type_at
 
 FOLDER = {"RESULTS_FOLDER": "/srv/results"}
 UNITS = sorted((DEPLOY / "systemd").rglob("*.service"))
@@ -238,6 +239,40 @@ def test_the_secrets_are_closed_to_others_and_never_made_twice(secrets: Path) ->
     assert "nothing was changed" in again.stderr
     assert {file.name: file.read_bytes() for file in secrets.iterdir()} == before
     assert [file.name for file in secrets.parent.iterdir()] == ["secrets"]
+
+
+def test_the_secrets_are_made_beside_compose_yaml_as_the_operators_guide_says(secrets: Path, tmp_path: Path) -> None:
+    (make,) = blocks("docs/operating.md", "From one machine to servers")
+    shutil.copytree(DEPLOY, tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
+
+    type_at(os.environ, tmp_path, make)
+
+    assert {file.name for file in (tmp_path / "deploy" / "secrets").iterdir()} == {
+        file.name for file in secrets.iterdir()
+    }
+
+
+@pytest.mark.full
+def test_a_server_is_installed_as_the_operators_guide_says(secrets: Path, tmp_path: Path) -> None:
+    """But for the account, and what only a running systemd can do."""
+    install, _define, _enable = blocks("docs/operating.md", "With systemd")
+    etc, opt = tmp_path / "etc", tmp_path / "opt"
+    (etc / "systemd" / "system").mkdir(parents=True)
+    left_out = [line for line in install.splitlines() if line.startswith(("useradd", "systemctl"))]
+    assert len(left_out) == 2
+
+    script = adapted(install, dict.fromkeys(left_out, ""))
+    type_at(os.environ, ROOT, script, {"/etc/": f"{etc}/", "/opt/simcourier": str(opt)})
+
+    assert {file.name for file in (etc / "simcourier" / "secrets").iterdir()} == {
+        file.name for file in secrets.iterdir()
+    }
+    assert {file.name for file in (etc / "simcourier").iterdir()} == {"secrets", "admin.env", "simcourier.env"}
+    assert {file.name for file in (etc / "systemd" / "system").iterdir()} == {
+        path.name for path in UNITS if path.parent.name == "systemd"
+    }
+    help_page = subprocess.run([opt / "bin" / "simcourier", "worker", "--help"], cwd=tmp_path, check=False)
+    assert help_page.returncode == 0
 
 
 def test_every_secret_that_a_file_of_ours_names_is_made_and_none_is_in_the_repository(secrets: Path) -> None:

@@ -17,6 +17,7 @@ from messaging.topology import Topology
 from simcourier._version import __version__
 from simcourier.cli import main
 from tests.support.docs import cloud_options, commands, with_settings
+from tests.support.pages import only_settings
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "docs" / "examples" / "simulation-completed.json"
@@ -62,7 +63,7 @@ def settings_files() -> list[tuple[str, str]]:
         (f"{page.name}: {block.splitlines()[0]}", block)
         for page in PAGES
         for block in re.findall(r"```(?:sh)?\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-        if all(re.match(rf"{PREFIX}|#", line) for line in block.splitlines())
+        if only_settings(block)
     ]
 
 
