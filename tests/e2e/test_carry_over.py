@@ -25,6 +25,7 @@ from tests.support.events import event
 from tests.support.installation import (
     ROOT,
     Installation,
+    answers,
     fetch,
     files_below,
     link_in,
@@ -174,7 +175,7 @@ def test_what_up_has_made_goes_on_word_by_word_as_the_page_on_growing_says(
     new.processes.append(up)
     new.environ["SIMCOURIER_DATA_DIR"] = str(folder)
     new.mail_folder = folder / "mail"
-    wait_until(lambda: reached(f"http://127.0.0.1:{site}/healthz"), "up is up")
+    wait_until(lambda: answers(f"http://127.0.0.1:{site}/healthz"), "up is up")
     settings = load(old_environ | {"SIMCOURIER_DATA_DIR": str(folder)})
     first = publish(results, to="anna@example.org", backend="local", settings=settings)
     link = link_in(new.wait_for_mail(str(first.event_id)))
@@ -205,14 +206,6 @@ def test_what_up_has_made_goes_on_word_by_word_as_the_page_on_growing_says(
     assert again.returncode == 1
     assert "carried over to another one" in again.stderr
     assert len(again.stderr.splitlines()) == 1
-
-
-def reached(url: str) -> bool:
-    try:
-        fetch(url)
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(

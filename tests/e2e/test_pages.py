@@ -9,15 +9,16 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.installation import ROOT, Installation, fetch, files_below, unpacked
-from tests.support.pages import Desk, adapted, blocks, type_at
-from tests.support.scratch import wait_until
+from tests.support.installation import ROOT, Installation, answers, fetch, files_below, unpacked
+from tests.support.pages import Desk, adapted, blocks, type_at, with_programs
+from tests.support.scratch import free_ports, wait_until
 
 GUIDE = "docs/operating.md"
 TOGETHER = pytest.mark.xdist_group("pages")  # one `up` for all of them
@@ -271,3 +272,38 @@ def test_backup_and_restore_of_servers(tmp_path: Path, database_url: str, new_da
         told = json.loads(one.simcourier("where", event, "--json").stdout)
         assert unpacked(fetch(told[0]["link"])) == files_below(results)
         assert one.simcourier("backends", "check", "local").returncode == 0, "the key decrypts the definitions"
+
+
+@pytest.mark.full
+def test_a_clone_shows_one_real_run_and_is_upgraded(tmp_path: Path) -> None:
+    (commands,) = blocks("README.md", "Two commands")
+    demo, _all_tests = commands.splitlines()
+    (upgrade,) = blocks(GUIDE, "Upgrade")
+    *install, start = upgrade.splitlines()
+    site, cloud = free_ports(2)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SIMCOURIER_")}
+    environ = with_programs(clean) | {
+        "SIMCOURIER_DATA_DIR": str(tmp_path / "data"),
+        "SIMCOURIER_WEB_PORT": str(site),
+        "SIMCOURIER_LOCAL_CLOUD_PORT": str(cloud),
+    }
+    commit = "git add --all && git -c user.name=anna -c user.email=anna@example.org commit --quiet -m"
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    ours = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "node_modules", "secrets")
+    shutil.copytree(ROOT, origin, ignore=ours)
+    type_at(environ, origin, f"git init --quiet && {commit} one && git clone --quiet . {clone}")
+
+    first = type_at(environ, clone, demo).stdout
+    type_at(environ, origin, f"echo later >later && {commit} two")
+    second = type_at(environ, clone, "\n".join(install)).stdout
+    up = subprocess.Popen(["sh", "-ec", f"exec {start}"], cwd=clone, env=environ)
+    try:
+        wait_until(lambda: answers(f"http://127.0.0.1:{site}/healthz"), "up is up")
+    finally:
+        up.terminate()
+        assert up.wait(60) == 0
+
+    assert all("That was the whole way." in told for told in (first, second))
+    assert "installing" in first
+    assert "installing" not in second, "what is needed is there"
+    assert (clone / "later").exists()

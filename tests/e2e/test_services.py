@@ -7,6 +7,7 @@ container's engine and the service manager.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -106,7 +107,10 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 def test_a_result_goes_its_whole_way_through_the_services_of_compose_yaml(
     server: Server, processes: Processes, results: Path, tmp_path: Path
 ) -> None:
+    (shown,) = blocks("docs/operating.md", "With containers")
+    _make, up, _ps, _account, add, backends = shown.replace("\\\n", "").splitlines()
     services = Compose(server, processes, tmp_path / "volumes", RESULTS_FOLDER=str(results.parent))
+    assert up.startswith("docker compose up")
     twice = [services.start("migrate"), services.start("migrate")]  # by accident, at once
     assert [one.wait(60) for one in twice] == [0, 0]
     for name in ("local-cloud", "web", "email-sender", "worker", "worker"):
@@ -114,12 +118,11 @@ def test_a_result_goes_its_whole_way_through_the_services_of_compose_yaml(
     for name in ("local-cloud", "web", "email-sender", "worker"):
         services.wait_healthy(name)
 
-    added = services.run(
-        "migrate", "backends", "add", "local", "--token-file", "-", "--config-file", "/run/secrets/local_cloud_config",
-        typed=f"127.0.0.1:{server.cloud_port}\n",
-    )  # fmt: skip
+    added = services.type(add.replace("local-cloud:8976", f"127.0.0.1:{server.cloud_port}"))
+    listed = services.type(backends)
 
     assert added.returncode == 0, added.stderr
+    assert "\nlocal  " in listed.stdout, listed.stderr
     assert "local" in fetch(f"http://127.0.0.1:{server.site_port}/api/backends").decode()
     simulator = {"SIMCOURIER_BROKER_URL": server.simulator_url, "SIMCOURIER_DATA_DIR": str(tmp_path / "simulator")}
     published = processes.run([*PUBLISH, str(results)], simulator)
@@ -140,9 +143,12 @@ def test_an_event_that_waited_in_the_spool_goes_its_whole_way_through_the_system
     units = Units(server, processes, tmp_path / "state", SIMCOURIER_RESULTS_ROOTS=str(results.parent))
     units.define_as_root()
 
-    for role in ("local-cloud", "web", "email-sender", "worker@", "worker@"):
+    *_, enable = blocks("docs/operating.md", "With systemd")
+    enabled = re.findall(r" simcourier-([a-z-]+@?)", enable)
+    for role in enabled:
         units.start(role)
-    for role in ("local-cloud", "web", "email-sender", "worker@"):
+    assert sorted(enabled) == ["email-sender", "local-cloud", "web", "worker@", "worker@"]
+    for role in enabled:
         units.wait_healthy(role)
     timer = deployment.unit(DEPLOY / "systemd" / "user" / "simcourier-spool-flush.service")["Service"]
     assert timer["EnvironmentFile"] == ["%E/simcourier.env"]
@@ -194,6 +200,16 @@ class Compose:
         words = command or self._file["services"][name]["command"]
         inside = [*deployment.entry_point(), *(self._here(name, word) for word in words)]
         return self._processes.run(inside, self._environment(name), typed)
+
+    def type(self, line: str) -> Any:
+        """Obey ``docker compose exec`` and ``run``, to which ``echo`` may give something."""
+        typed, _, order = line.rpartition(" | ")
+        docker, compose, how, *words = shlex.split(order.partition("#")[0])
+        assert (docker, compose) == ("docker", "compose")
+        name, *inside = [word for word in words if word not in {"--rm", "-T"}]
+        command = inside[1:] if how == "exec" else inside
+        assert how == "run" or inside[:1] == deployment.entry_point()
+        return self.run(name, *command, typed=f"{typed.removeprefix('echo ')}\n")
 
     def check(self, name: str) -> Any:
         """The service's health check."""

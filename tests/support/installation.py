@@ -137,7 +137,7 @@ class Installation:
         process = self.start(
             "local-cloud", "--folder", str(self.folder / "cloud"), "--key-file", str(self.folder / "cloud-key")
         )
-        wait_until(lambda: _answers(f"http://127.0.0.1:{self.cloud_port}/healthz"), "the local cloud answers")
+        wait_until(lambda: answers(f"http://127.0.0.1:{self.cloud_port}/healthz"), "the local cloud answers")
         return process
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
@@ -268,7 +268,8 @@ def stored_archives(installation: Installation) -> Sequence[Path]:
     return [path for path in (installation.folder / "cloud" / "files").glob("*/*") if path.name != "record.json"]
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Somebody is there."""
     try:
         fetch(url)
     except (urllib.error.URLError, OSError):

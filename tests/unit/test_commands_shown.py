@@ -25,11 +25,8 @@ MEASUREMENTS = "docs/benchmarks.md"  # minutes of both processors each; how they
 
 # A block that no test types, by its page, heading and first line, and why.
 NOT_TYPED: dict[tuple[str, str, str], str] = {
-    ("README.md", "Two commands", "scripts/demo"):
-        "The second line is all tests. `simcourier demo`, in which the first one ends, is tried by "
-        "tests/unit/test_demo.py.",
     ("CONTRIBUTING.md", "Set up, run, test", "scripts/demo"):
-        "These are the tests themselves.",
+        "These are the tests themselves; `scripts/demo` is typed from README.",
     ("CONTRIBUTING.md", "Set up, run, test", ".venv/bin/simcourier up"):
         "These are the tests themselves; `up` is typed from README.",
     ("CONTRIBUTING.md", "Set up, run, test",
@@ -37,24 +34,23 @@ NOT_TYPED: dict[tuple[str, str, str], str] = {
         "It is one of the tests.",
     ("docs/cluster.md", "Shown by", ".venv/bin/pytest --full -s tests/e2e/test_cluster.py"):
         "It is one of the tests.",
-    ("docs/operating.md", "With containers", "deploy/make-secrets"):
-        "Docker's engine does not run where the tests run. tests/e2e/test_services.py starts what compose.yaml starts.",
-    ("docs/operating.md", "With systemd", "systemctl enable --now simcourier-worker@1 simcourier-worker@2"):
-        "systemd must be the machine's init. tests/unit/test_compose.py lets systemd read the units, "
-        "tests/e2e/test_services.py starts what they start.",
-    ("docs/operating.md", "Upgrade", "git pull"):
-        "It needs a newer version to pull; `up` is typed from README.",
     ("docs/security.md", "Packages", "scripts/audit"):
         "It needs the advisories, which are elsewhere on the internet.",
 }  # fmt: skip
 
 # What is left out of a block that a test types, likewise, and why.
 LEFT_OUT: dict[tuple[str, str, str], str] = {
+    ("README.md", "Two commands", "scripts/demo"):
+        "`scripts/test` is the tests themselves.",
     ("docs/local_cloud.md", "Set it up",
      "useradd --system --home-dir /srv/results --shell /usr/sbin/nologin simcourier"):
         "`useradd`, `chown` and `sudo -u` would change the machine: the server runs as whoever tests.",
     ("docs/local_cloud.md", "What is logged", "journalctl -u simcourier-local-cloud -o cat | grep '\"audit\\.'"):
         "`journalctl` needs systemd: the lines come from a file.",
+    ("docs/operating.md", "With containers", "deploy/make-secrets"):
+        "Docker's engine does not run where the tests run: tests/support/deployment.py starts what compose.yaml says.",
+    ("docs/operating.md", "With systemd", "systemctl enable --now simcourier-worker@1 simcourier-worker@2"):
+        "`systemctl` needs systemd as the machine's init: tests/support/deployment.py starts what the units say.",
     ("docs/operating.md", "With systemd", "python3 -m venv /opt/simcourier"):
         "`useradd` would change the machine, `systemctl` needs systemd as its init.",
     ("docs/operating.md", "Simulators' hosts", "mkdir -p ~/.config/systemd/user"):
