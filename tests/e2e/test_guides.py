@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from messaging.messages import Lane, SimulationCompleted, parse_event
 from messaging.topology import Topology
 from tests.support.broker import delete_queues
 from tests.support.host import ROOT, Host
-from tests.support.pages import blocks
+from tests.support.pages import blocks, type_at
 
 GUIDES = (ROOT / "docs" / "guides.md").read_text("utf-8")
 EXAMPLES = ROOT / "examples"
@@ -217,9 +216,9 @@ def c_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("gcc") is None or not Path("/usr/include/amqp.h").exists():
         pytest.skip("gcc or librabbitmq-dev is not installed")
     program = tmp_path_factory.mktemp("c") / "publish"
-    (line,) = re.findall(r"^gcc .*", GUIDES, re.MULTILINE)
-    words = line.replace("-o publish", f"-Werror -o {program}").split()
-    subprocess.run(words, cwd=ROOT, check=True, timeout=60)
+    (commands,) = blocks("docs/guides.md", "A C program")
+    build, _publish = commands.splitlines()
+    type_at(os.environ, ROOT, build, {"-o publish": f"-Werror -o {program}"})
     return program
 
 
@@ -255,6 +254,24 @@ def test_a_c_program(c_program: Path, amqp_url: str, topology: Topology) -> None
     data = event.data
     assert (data.outcome, data.exit_code, data.recipients) == ("failed", 3, ("anna@example.org",))
     assert data.results.location == Path(WORDS[0]).as_uri()
+
+
+@pytest.mark.rabbitmq
+def test_a_c_program_is_called_as_the_guide_says(c_program: Path, amqp_url: str, topology: Topology) -> None:
+    (commands,) = blocks("docs/guides.md", "A C program")
+    _build, call = commands.splitlines()
+    address = amqp_url.rstrip("/") + "/%2F" if amqp_url.count("/") < 4 or amqp_url.endswith("/") else amqp_url
+    with connect(amqp_url, topology).consumer([topology.lane(Lane.SINGLE)]) as consumer:
+        environ = os.environ | {"SIMCOURIER_BROKER_PREFIX": topology.prefix}
+        told = type_at(environ, c_program.parent, call, {"amqp://USER:PASSWORD@HOST/VHOST": address}).stdout
+        taken = consumer.take(10)
+        assert taken is not None
+        consumer.ack(taken)
+    delete_queues(amqp_url, topology)
+
+    event: SimulationCompleted = parse_event(taken.body)
+    assert str(event.id) == told.strip()
+    assert (event.data.title, event.data.results.location) == ("rho = 0.8", "file:///srv/results/run7")
 
 
 @pytest.mark.rabbitmq

@@ -62,10 +62,10 @@ def test_readme(desk: Desk) -> None:
 @pytest.mark.full
 @TOGETHER
 def test_publishing_from_a_simulator(desk: Desk) -> None:
-    (run,) = blocks("docs/simulators.md", "simcourier run", "")
-    single, study = blocks("docs/simulators.md", "The command", "")
-    (spool,) = blocks("docs/simulators.md", "The spool", "")
-    (simulator,) = blocks("docs/simulators.md", "The example simulator", "")
+    (run,) = blocks("docs/simulators.md", "simcourier run")
+    single, study = blocks("docs/simulators.md", "The command")
+    (spool,) = blocks("docs/simulators.md", "The spool")
+    (simulator,) = blocks("docs/simulators.md", "The example simulator")
     library, *_ = blocks("docs/simulators.md", "The library", "python")
 
     desk.type(run.replace("--rho=0.8", "--rho=0.8 --output=results"))

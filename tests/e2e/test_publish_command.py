@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,8 @@ from messaging.messages import Completed, Lane, Results, SimulationCompleted, di
 from messaging.topology import Topology
 from tests.support.commands import environ, simcourier
 from tests.support.host import ROOT, Host
+from tests.support.node import NoNode, packages
+from tests.support.pages import blocks, type_at
 
 
 @pytest.fixture
@@ -332,22 +333,28 @@ def test_wait_does_not_wait_for_an_event_that_is_only_spooled(host: Host) -> Non
 
 
 @pytest.mark.rabbitmq
-def test_the_documented_command_of_another_client_reaches_both_queues(amqp_url: str, topology: Topology) -> None:
-    """amqp-publish (Debian's amqp-tools) is written in C; the command is the one in docs/simulators.md."""
-    if shutil.which("amqp-publish") is None:
-        pytest.skip("amqp-publish is not installed")
-    guide = (ROOT / "docs" / "simulators.md").read_text(encoding="utf-8")
-    (command,) = [part for part in guide.replace("\\\n", "").splitlines() if part.strip().startswith("amqp-publish")]
+@pytest.mark.parametrize("client", ["amqp-publish", pytest.param("node", marks=pytest.mark.full)])
+def test_the_documented_commands_of_other_clients_reach_both_queues(
+    amqp_url: str, topology: Topology, tmp_path: Path, client: str
+) -> None:
+    """Debian's amqp-tools are written in C, npm's amqplib is in JavaScript."""
+    if shutil.which(client) is None:
+        pytest.skip(f"{client} is not installed")
+    amqp_publish, node = blocks("docs/simulators.md", "Any other AMQP client")
     url = amqp_url.rstrip("/") + "/%2F" if amqp_url.count("/") < 4 or amqp_url.endswith("/") else amqp_url
-    words = [
-        word.replace("amqp://USER:PASSWORD@HOST/VHOST", url).replace("simcourier.events.v1", topology.exchange)
-        for word in shlex.split(command.partition("<")[0])
-    ]
+    here = {"simcourier.events.v1": topology.exchange}
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     example = ROOT / "docs" / "examples" / "simulation-completed.json"
     queues = [topology.lane(Lane.SINGLE), topology.recorder]
     with connect(amqp_url, topology).consumer(queues, prefetch=2) as consumer:
-        with example.open("rb") as body:
-            subprocess.run(words, stdin=body, check=True, timeout=30)
+        if client == "node":
+            try:
+                (tmp_path / "node_modules").symlink_to(packages())
+            except NoNode as told:
+                pytest.skip(str(told))
+            type_at({**os.environ, "SIMCOURIER_BROKER_URL": url}, tmp_path, node, here)
+        else:
+            type_at(os.environ, tmp_path, amqp_publish, here | {"amqp://USER:PASSWORD@HOST/VHOST": url})
 
         taken = [consumer.take(10), consumer.take(10)]
 

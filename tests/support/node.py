@@ -53,6 +53,16 @@ def package_file(path: str) -> str:
         return (INSTALLED / "node_modules" / path).read_text("utf-8")
 
 
+def packages() -> Path:
+    """The folder ``node_modules``; the packages are installed if they are not yet.
+
+    Raises:
+        NoNode: as `script`.
+    """
+    with _installed():
+        return INSTALLED / "node_modules"
+
+
 @contextmanager
 def _installed() -> Iterator[str]:
     """The path of Node.js; for the time of the block nobody else installs."""

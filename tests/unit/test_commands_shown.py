@@ -7,6 +7,7 @@ they are unpacked into says which blocks below a heading are typed; one in a nam
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -48,7 +49,8 @@ LEFT_OUT: dict[tuple[str, str, str], str] = {
     ("docs/local_cloud.md", "What is logged", "journalctl -u simcourier-local-cloud -o cat | grep '\"audit\\.'"):
         "`journalctl` needs systemd: the lines come from a file.",
     ("docs/operating.md", "With containers", "deploy/make-secrets"):
-        "Docker's engine does not run where the tests run: tests/support/deployment.py starts what compose.yaml says.",
+        "Docker's engine does not run where the tests run: tests/support/deployment.py starts what compose.yaml says. "
+        "The account is made with the lines for systemd.",
     ("docs/operating.md", "With systemd", "systemctl enable --now simcourier-worker@1 simcourier-worker@2"):
         "`systemctl` needs systemd as the machine's init: tests/support/deployment.py starts what the units say.",
     ("docs/operating.md", "With systemd", "python3 -m venv /opt/simcourier"):
@@ -171,6 +173,15 @@ _doctor, drill = blocks(GUIDE, "What is missing")
         ("docs/operating.md", "Backup and restore", 0),
         ("docs/operating.md", "What is missing", 1),
     }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_block_that_says_nothing_of_itself_holds_no_commands(page: str) -> None:
+    """It would not be looked at here."""
+    lines = [first_line(block) for kind, block in every_block(page) if not kind]
+
+    commands = [line for line in lines if re.match(r"[\w./-]+ .*-\w|(\.venv/bin/)?simcourier ", line)]
+    assert commands == [], "let it begin with ```sh"
 
 
 def measurements() -> list[str]:
