@@ -5,7 +5,7 @@ Plugins are found by entry point (group ``simcourier.backends``), by their exact
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal, get_args
@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from backends.contract import Backend
 
 GROUP = "simcourier.backends"
+LONGEST_NAME = 60  # of a field, in a sentence
 
 Part = Literal["id", "token", "config"]
 
@@ -112,13 +113,18 @@ def configure(
         return chosen.Config.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = named(first["loc"])
         about_token = field == chosen.token_field and (from_token or not config)
         where = "Backend token" if about_token else f"Backend config, {field}" if field else "Backend config"
         text = first["msg"].removeprefix("Value error, ").rstrip(".")
         if field == chosen.token_field and first["type"] == "missing" and not about_token:
             text += " (Backend token may hold it)"
         raise WrongConfig(f"{where}: {text}.", "token" if about_token else "config") from None
+
+
+def named(place: Iterable[int | str]) -> str:
+    """Where in a document something is wrong, for a sentence: its writer chose the names, as long as he liked."""
+    return ".".join(part if len(part) <= LONGEST_NAME else f"{part[:LONGEST_NAME]}..." for part in map(str, place))
 
 
 def secret_values(identifier: str, token: str, config: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,6 @@ import io
 import multiprocessing
 import os
 import random
-import resource
 import signal
 import sqlite3
 import sys
@@ -330,15 +329,18 @@ def share(seed: int, numbers: range) -> Report:
         one(seed, number, report)
         if place == len(numbers) // 10:
             early = resident()
-    report.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    report.peak = resident("VmHWM")
     report.growth = resident() - early
     return report
 
 
-def resident() -> float:
-    """MiB that this process has."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
+def resident(what: str = "VmRSS") -> float:
+    """MiB that this process has; with ``VmHWM`` at most so far.
+
+    ``getrusage`` would count what the one had that started it.
+    """
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / 1024
 
 
 def run(inputs: int, seed: int, jobs: int) -> Report:

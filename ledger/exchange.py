@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from backends.registry import WrongConfig, admit
+from backends.registry import WrongConfig, admit, named
 from ledger.definitions import Definition, WrongDefinition, define
 from messaging.errors import UserError
 
@@ -95,7 +95,7 @@ def import_definitions(
             )
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            yield Imported(name, "refused", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+            yield Imported(name, "refused", f"{named(first['loc'])}: {first['msg']}")
         except (WrongConfig, WrongDefinition) as error:
             yield Imported(name, "refused", str(error))
         else:

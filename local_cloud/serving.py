@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from local_cloud.server import STATE, TUS, UPLOADS
 
@@ -128,6 +128,7 @@ async def serve(app: web.Application, where: Listening, started: Callable[[str],
         read_bufsize=READ_BUFFER,
     )
     await runner.setup()
+    _refuse_odd_expectations(runner)
     watching = loop.create_task(_watch(app, where.tls))
     try:
         site = await _listen(runner, where)
@@ -149,6 +150,20 @@ async def serve(app: web.Application, where: Listening, started: Callable[[str],
         watching.cancel()
         await runner.cleanup()
     log.info("local_cloud.stopped")
+
+
+def _refuse_odd_expectations(runner: web.AppRunner) -> None:
+    """Before aiohttp answers them, where no address of ours is meant: it quotes them, and fails where it cannot."""
+    server = runner.server
+    assert server is not None
+    handle = server.request_handler
+
+    async def handle_sane(request: web.BaseRequest) -> web.StreamResponse:
+        if not request.headers.get(hdrs.EXPECT, "").isascii():
+            raise web.HTTPExpectationFailed
+        return await handle(request)
+
+    server.request_handler = handle_sane
 
 
 async def _listen(runner: web.AppRunner, where: Listening) -> web.TCPSite:

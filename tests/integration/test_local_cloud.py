@@ -250,6 +250,15 @@ def test_a_connect_request_is_refused_as_any_that_makes_no_sense(server: LocalCl
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
+def test_what_no_server_can_do_is_refused_wherever_it_is_expected_and_is_no_defect() -> None:
+    with LocalCloud() as server:
+        for target in (b"GET /healthz", b"GET /nowhere", b"PUT /healthz", b"OPTIONS *"):
+            for odd in (b"\xed\xa0\x80", b"\xff", b"tea"):
+                head = target + b" HTTP/1.1\r\nHost: x\r\nExpect: " + odd + b"\r\nConnection: close\r\n\r\n"
+                assert raw(server, head).startswith(b"HTTP/1.1 417 "), (target, odd)
+        assert "exception" not in server.log
+
+
 def test_a_link_cannot_be_guessed_from_another_one(server: LocalCloud) -> None:
     server.put("secret one", CONTENT)
     base, token, name = server.link("secret one").rsplit("/", 2)
