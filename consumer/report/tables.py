@@ -32,7 +32,7 @@ class Cell:
 
     Args:
         text: what it says.
-        kind: class of ``report.css``: ``number``, ``text`` or ``none`` (no value).
+        kind: class of ``report.css``: ``number``, ``text``, ``run`` or ``none`` (no value).
         pad: class of ``report.css`` that fills the decimals that the longest number of the column has more: ``p2`` for
             two digits, ``i2`` with the point before them.
     """
@@ -44,12 +44,20 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row; its head is a name with its unit and, smaller, where in the model."""
+    """One row; its head is a name with its unit and, smaller, where in the model.
+
+    A narrow screen has no room for a column of runs: there the head tells the run as well.
+    """
 
     name: str
     unit: str
     where: str
     cells: tuple[Cell, ...]
+
+    @property
+    def run(self) -> str:
+        """Which run's, where there are several."""
+        return next((cell.text for cell in self.cells if cell.kind == "run"), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +88,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """What a column shows of a row: a number, or a text."""
+    """What a column shows of a row: a number, or a text; ``run``: the text is which run it is of."""
 
     label: str
     number: Callable[[T], float | None] | None = None
     text: Callable[[T], str] | None = None
+    run: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Class of ``report.css``."""
+        return "number" if self.number else "run" if self.run else "text"
 
 
 def aggregates(summary: Summary, of_run: OfRun) -> Table:
@@ -229,7 +243,7 @@ def _table(caption: str, note: str, columns: Sequence[Column[T]], rows: Iterable
         caption=caption,
         note=note,
         head="Quantity",
-        heads=tuple((column.label, "number" if column.number else "text") for column in columns),
+        heads=tuple((column.label, column.kind) for column in columns),
         rows=tuple(Row(row.name, row.unit, row.module, cells) for row, cells in zip(shown, lines, strict=True)),
         found=max(found, len(shown)),
         file=file,
@@ -239,7 +253,7 @@ def _table(caption: str, note: str, columns: Sequence[Column[T]], rows: Iterable
 def _cells(column: Column[T], rows: Sequence[T]) -> list[Cell]:
     if column.number is None:
         assert column.text is not None
-        return [Cell(column.text(row), "text") for row in rows]
+        return [Cell(column.text(row), column.kind) for row in rows]
     values = [column.number(row) for row in rows]
     texts = ["" if value is None else amount(value) for value in values]
     decimals = [_decimals(text) for text in texts]
@@ -262,7 +276,7 @@ def _decimals(text: str) -> int:
 
 
 def _run(of_run: OfRun, place: Callable[[T], int]) -> list[Column[T]]:
-    return [Column("Run", text=lambda row: of_run(place(row)))] if of_run(0) else []
+    return [Column("Run", text=lambda row: of_run(place(row)), run=True)] if of_run(0) else []
 
 
 def _estimated(percent: int) -> Column[StatisticRow]:

@@ -40,4 +40,9 @@ def test_a_report_with_hostile_names_runs_nothing_fetches_nothing_and_fits_the_s
             assert page.execute_script("return document.querySelectorAll('script, [onload]').length") == 0
             ground = page.execute_script("return getComputedStyle(document.querySelector('.state')).display")
             assert ground == "flex"  # the policy lets the page's own style sheet through
+            if name == "many":
+                value = "return document.querySelector('tr:has(.of-run) td.number').getBoundingClientRect().right"
+                runs = "return document.querySelector('.of-run').checkVisibility()"
+                assert page.execute_script(value) <= width, "the first number of a table is seen without moving it"
+                assert page.execute_script(runs) is (width < 500), "beside it, or in a column of its own"
             assert page.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium leaves it so
