@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Count, Min
 from django.urls import reverse
 from django.utils import timezone
 
@@ -25,6 +26,7 @@ from messaging.messages import Lane
 LATE_SECONDS = 30 * 60.0  # what has waited for longer is marked
 LANES = {Lane.SINGLE: "Single runs", Lane.CAMPAIGN: "Runs of campaigns"}
 MOST_FAILURES = 8
+MOST_REASONS = 5
 MOST_WORK = 50
 
 
@@ -60,6 +62,21 @@ class Queue:
     busy: Cell | None = None
     later: Cell | None = None
     broker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Deliveries that are tried again later, for the same reason.
+
+    Args:
+        since: for how long the first of them has not got on, in words.
+        next: when the next of them is tried, in words.
+    """
+
+    reason: str
+    cell: Cell
+    since: str
+    next: str
 
 
 @dataclass(slots=True)
@@ -129,6 +146,7 @@ class Overview:
 
     at: datetime
     queues: list[Queue]
+    waits: list[Wait]
     workers: list[Worker]
     timeline: Timeline
     backends: list[Backend]
@@ -154,6 +172,7 @@ def overview(engine: Engine | None) -> Overview:
     return Overview(
         at=now,
         queues=[*_lanes(engine, depths), *_rest(engine, depths)],
+        waits=list(_waits(now)),
         workers=_workers(),
         timeline=timeline(now),
         backends=_backends(),
@@ -209,6 +228,21 @@ def _rest(engine: Engine | None, depths: dict[str, str]) -> Iterator[Queue]:
     address = reverse("admin:simcourier_deadletter_changelist") + "?state=open"
     broker = depths.get(engine.topology.dead, "") if engine else ""
     yield Queue("Dead letters", Cell(letters.count, address), *_age(letters), broker=broker)
+
+
+def _waits(now: datetime) -> Iterator[Wait]:
+    """What most of them wait for comes first."""
+    listed = reverse("admin:simcourier_delivery_changelist")
+    waiting = Delivery.objects.filter(state=State.WAITING).values("reason")
+    told = waiting.annotate(count=Count("id"), since=Min("trouble_since"), next=Min("waiting_until"))
+    for one in told.order_by("-count", "reason")[:MOST_REASONS]:
+        left = max(0.0, (one["next"] - now).total_seconds()) if one["next"] else 0.0
+        yield Wait(
+            one["reason"],
+            Cell(one["count"], f"{listed}?state__exact={State.WAITING.value}"),
+            duration((now - one["since"]).total_seconds()) if one["since"] else "",
+            f"in {duration(left)}" if left else "now",
+        )
 
 
 def _age(pile: counts.Pile) -> tuple[str, bool]:

@@ -93,6 +93,21 @@ def test_it_shows_what_waits_since_when_and_marks_what_waits_too_long(client: Cl
     assert "Dead letters 0 - - - 7 ready, 2 later" in found
 
 
+def test_it_shows_why_deliveries_are_tried_again_later_and_when(client: Client) -> None:
+    from ledger.api import Deliveries
+
+    assert 'id="waits"' not in shown(client)
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    for reason in ("Nobody answers.", "Nobody answers.", "<b>There is no room.</b>"):
+        deliveries.wait(claimed(), 600, reason, counted=True)
+
+    often, once = rows(shown(client), "waits")
+
+    assert re.fullmatch(r"2 deliveries next try in (10|9) min \d+ s, for \d+ s so far Nobody answers\.", often)
+    assert once.startswith("1 delivery next try in ")
+    assert once.endswith("so far &lt;b&gt;There is no room.&lt;/b&gt;")
+
+
 def test_it_shows_who_is_alive_and_what_each_does(client: Client) -> None:
     import os
     import socket
