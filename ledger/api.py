@@ -31,6 +31,7 @@ from ledger.notifications import (
 )
 from ledger.operators import cancel, retry
 from ledger.outcomes import RunOutcome
+from ledger.parameters import combination, comparable, tells_replications
 from ledger.processes import this_process
 from ledger.reminders import remind
 from ledger.replay import replayed, to_be_replayed
@@ -74,6 +75,8 @@ __all__ = [
     "UnknownBackend",
     "announcement",
     "cancel",
+    "combination",
+    "comparable",
     "dead_letters",
     "deaths",
     "define",
@@ -96,6 +99,7 @@ __all__ = [
     "replayed",
     "retry",
     "stamp",
+    "tells_replications",
     "this_process",
     "to_be_replayed",
     "to_relink",

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from ledger.lookup import DeliveryView, find
 from ledger.models import Delivery
 from ledger.results import Contents, contents_of
 from ledger.states import State
-from ledger.study import compared
+from ledger.study import Compared, compared
 from ledger.work import unit_of_work
 from messaging.amounts import file_size
 from messaging.messages import parse_event
@@ -65,7 +64,7 @@ class Shown:
     again: str
     inside: str
     lines: tuple[Line, ...]
-    statistics: tuple[tuple[str, str, str], ...]
+    statistics: tuple[Compared, ...]
     pictures: tuple[tuple[int, str, str, str], ...] = field(default=())
 
     @property
@@ -101,7 +100,7 @@ def shown(key: str, most_days: int) -> Shown | None:
         again=_again(row),
         inside=_inside(contents_of(row)),
         lines=tuple(sorted(_lines(row, view), key=lambda line: line.at)),
-        statistics=tuple((one.label, one.value, _earlier(one)) for one in compared(row)),
+        statistics=compared(row),
         pictures=tuple(row.pictures.values_list("id", "title", "note", "alt")),
     )
 
@@ -159,15 +158,6 @@ def _inside(contents: Contents | None) -> str:
     return (
         f"{files}; {contents.summary}/report.html, with plots and tables of all numbers" if contents.summary else files
     )
-
-
-def _earlier(one: Any) -> str:
-    if not one.runs:
-        return ""
-    low, mean, high = (f"{value:.4g}{' ' if one.unit else ''}{one.unit}" for value in (one.low, one.mean, one.high))
-    if one.runs == 1:
-        return f"the run before: {mean}"
-    return f"{one.runs} earlier runs: {low} to {high}, mean {mean}"
 
 
 def _again(row: Delivery) -> str:

@@ -1,4 +1,4 @@
-"""Characters that nobody sees, or that change what is seen around them: texts of others lose them on arrival."""
+"""Texts of others, fit to be seen: without characters that nobody sees or that change what is seen, not too long."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _UNSEEN = (
 # The two joiners shape letters of Persian and of Indian scripts, and emoji; beside ASCII they only hide.
 _JOINERS = "[\u200c\u200d]"
 UNSEEN = re.compile(f"[{_UNSEEN}]|(?<![^\x00-\x7f]){_JOINERS}|{_JOINERS}(?![^\x00-\x7f])")
+LONGEST = 300  # characters of any one text on a page: names of 10 kB exist, and the JSON file has them whole
 
 
 def visible(text: str) -> str:
@@ -22,3 +23,11 @@ def visible(text: str) -> str:
     ('reportgpj.exe', 'mm1-0001', 'नमस्\u200dते')
     """
     return text if text.isascii() else UNSEEN.sub("", text)
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """The text, or its beginning and its end with ``…`` between: like names often differ at the end."""
+    if len(text) <= longest:
+        return text
+    tail = longest // 3
+    return f"{text[: longest - tail - 1]}…{text[-tail:]}"

@@ -10,10 +10,10 @@ from typing import Any
 from consumer.mail import attachment
 from consumer.mail.matrix import Matrix, Row, matrix, replication
 from consumer.mail.words import exit_code
-from consumer.report.digits import MINUS, SPACE, amount, count, prefixed
-from consumer.report.plain import shortened
 from ledger.api import DigestNotice, Kind, RunOutcome, until_when
 from messaging.amounts import file_size
+from messaging.digits import MINUS, SPACE, amount, count, prefixed
+from messaging.visible import shortened
 
 MOST_ROWS = 40  # with four statistics, 80 kB: Gmail clips what is longer than 102 kB
 MOST_NAMED = 5  # runs of one row, or of one reason

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from consumer.report.digits import amount
 from consumer.statistics.intervals import half_width
-from ledger.api import Kind, RunOutcome
+from ledger.api import Kind, RunOutcome, combination, comparable, tells_replications
+from messaging.digits import amount
 from messaging.messages import Outcome
 
 MOST_STATISTICS = 4
-# What tells replications of one combination apart, as simulators spell it, without capitals and separators.
-REPLICATION = frozenset(
-    {"seed", "seeds", "seedset", "randomseed", "rngseed", "rngrun", "rep", "repetition", "replication", "replicate"}
-)
-_SEPARATORS = re.compile(r"[\s_.:-]+")
-
 Parameters = tuple[tuple[str, object], ...]
 
 
@@ -73,14 +66,14 @@ class Matrix:
 
 
 def matrix(runs: Sequence[RunOutcome]) -> Matrix:
-    """Replications are runs whose parameters differ by what `REPLICATION` names alone."""
+    """Replications are runs whose parameters differ by what `tells_replications` names alone."""
     groups: dict[Parameters, list[RunOutcome]] = {}
     shown: dict[str, dict[object, str]] = {}  # by name: each value as it is shown
     for run in runs:
         told = parameters(run)
         for name, value in told.items():
-            shown.setdefault(name, {}).setdefault(_comparable(value), _text(value))
-        groups.setdefault(tuple(sorted((name, _comparable(value)) for name, value in told.items())), []).append(run)
+            shown.setdefault(name, {}).setdefault(comparable(value), _text(value))
+        groups.setdefault(combination(told), []).append(run)
     common = {name for name, values in shown.items() if len(values) == 1 and all(_has(key, name) for key in groups)}
     names = tuple(name for name in shown if name not in common)
     statistics = _shared(run for run in runs if _is_good(run))
@@ -98,21 +91,17 @@ def matrix(runs: Sequence[RunOutcome]) -> Matrix:
 
 def parameters(run: RunOutcome) -> Mapping[str, Any]:
     """Its parameters, without what tells replications apart."""
-    return {name: value for name, value in _stated(run).items() if not _tells_replications(name)}
+    return {name: value for name, value in _stated(run).items() if not tells_replications(name)}
 
 
 def replication(run: RunOutcome) -> str:
     """What tells it from its replications: ``seed 3``; where nothing does, the simulation's id."""
-    told = [f"{name} {_text(value)}" for name, value in _stated(run).items() if _tells_replications(name)]
+    told = [f"{name} {_text(value)}" for name, value in _stated(run).items() if tells_replications(name)]
     return ", ".join(told) or run.event.simulation_id
 
 
 def _stated(run: RunOutcome) -> Mapping[str, Any]:
     return run.event.campaign.parameters if run.event.campaign else {}
-
-
-def _tells_replications(name: str) -> bool:
-    return _SEPARATORS.sub("", name).lower() in REPLICATION
 
 
 def _is_good(run: RunOutcome) -> bool:
@@ -160,17 +149,6 @@ def numbers(run: RunOutcome) -> dict[tuple[str, str], float]:
 
 def _has(key: Parameters, name: str) -> bool:
     return any(each == name for each, _ in key)
-
-
-def _comparable(value: object) -> tuple[int, object]:
-    """Equal for equal values, and in an order: nothing, numbers, texts; 1 and 1.0 are one, 1 and true are not."""
-    if value is None:
-        return 1, 0
-    if isinstance(value, bool):
-        return 2, int(value)
-    if isinstance(value, int | float):
-        return 3, value
-    return 4, str(value)
 
 
 def _rank(comparable: Any) -> tuple[int, object]:

@@ -18,7 +18,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from consumer.mail import attachment, words
 from consumer.mail.digest import digest, reminder
-from consumer.report.digits import count
 from ledger.api import (
     NEXT_STEP_AFTER_FAILURE,
     DeliveryNotice,
@@ -30,6 +29,7 @@ from ledger.api import (
     until_when,
 )
 from messaging.amounts import file_size
+from messaging.digits import count
 
 SUBJECTS = {
     (Kind.DELIVERED, "succeeded"): "Results ready: {title}",
@@ -113,8 +113,7 @@ class Renderer:
         subject = REMINDER_SUBJECT if notice.kind == Kind.REMINDER else FAILED_SUBJECT
         subject = SUBJECTS.get((notice.kind, event.outcome), subject).format(title=title, until=until)
         outcome = _outcome(notice)
-        statistics = [words.compared(one) for one in notice.statistics]
-        at_a_glance = [outcome.kicker, *(f"{one['label']}: {one['value']}" for one in statistics[:3])]
+        at_a_glance = [outcome.kicker, *(f"{one.label}: {one.value}" for one in notice.statistics[:3])]
         return {
             "archive": notice.archive_name,
             "delivery_id": notice.delivery_id,
@@ -135,7 +134,7 @@ class Renderer:
             "simulation_id": event.simulation_id,
             "size": file_size(notice.archive_size),
             "stage": words.STAGES.get(notice.stage, ""),
-            "statistics": statistics,
+            "statistics": notice.statistics,
             "subject": subject,
             "title": title,
             "tone": outcome.tone,

@@ -11,9 +11,9 @@ from uuid import UUID
 import numpy as np
 
 from consumer.report import charts, picture
-from consumer.report.digits import amount, with_unit
 from consumer.statistics.model import Trace
 from ledger.api import Compared, Contents, DeliveryNotice, DigestNotice, Drawn, Kind, Notice, OperatorNotice, RunOutcome
+from messaging.digits import amount, with_unit
 from messaging.messages import Completed
 
 _ENDED = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)

@@ -1,15 +1,15 @@
-"""How a mail puts things: times, comparisons and what is inside, in plain words."""
+"""How a mail puts things: times and what is inside, in plain words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, timedelta
 
-from consumer.report.digits import count, with_unit
-from consumer.report.plain import shortened
-from ledger.api import Compared, Contents, Stage
+from ledger.api import Contents, Stage
 from messaging.amounts import file_size
+from messaging.digits import count
 from messaging.messages import Completed
+from messaging.visible import shortened
 
 STAGES: Mapping[str, str] = {
     Stage.COLLECTING: "when the results were collected",
@@ -17,7 +17,6 @@ STAGES: Mapping[str, str] = {
     Stage.STORING: "when the archive was to be stored",
     Stage.LINKING: "when the link was to be made",
 }
-ENOUGH_RUNS = 3  # earlier ones: to be beyond all of fewer says little
 LONGEST_NAME = 60
 
 
@@ -59,26 +58,6 @@ def inside(contents: Contents | None) -> list[str]:
     if contents.summary:
         lines.append(f"{contents.summary}/report.html, with plots and tables of all numbers")
     return lines
-
-
-def compared(one: Compared) -> dict[str, str | bool]:
-    """A key statistic, and what the same study's earlier runs had; whether it is beyond all of these."""
-    beyond = _beyond(one)
-    if not one.runs:
-        earlier = ""
-    elif one.runs == 1:
-        earlier = f"the run before: {with_unit(one.mean, one.unit)}"
-    else:
-        low, mean, high = (with_unit(value, one.unit) for value in (one.low, one.mean, one.high))
-        span = f"{low} to {high}, mean {mean}" if one.low < one.high else f"{low} each"
-        earlier = f"{beyond}{one.runs} earlier runs: {span}"
-    return {"label": one.label, "value": one.value, "earlier": earlier, "beyond": bool(beyond)}
-
-
-def _beyond(one: Compared) -> str:
-    if one.runs < ENOUGH_RUNS or one.number is None or one.low <= one.number <= one.high:
-        return ""
-    return "below all " if one.number < one.low else "above all "
 
 
 def blocks(text: str) -> list[dict[str, str | bool]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consumer.formats.contract import Floats
-from consumer.report.digits import amount, prefixed, thousands, times_power_of_ten
+from messaging.digits import amount, prefixed, thousands, times_power_of_ten
 
 _PLAIN_UP_TO = 1e4  # numbers from here on, or below the next, get a power of ten at the axis
 _PLAIN_FROM = 1e-3

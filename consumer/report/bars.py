@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from consumer.report import svg
 from consumer.report.axes import scale
-from consumer.report.digits import amount, prefixed, share, with_unit
-from consumer.report.plain import one_line, shortened
+from consumer.report.plain import one_line
 from consumer.report.svg import CHARACTER, RIGHT, Chart
+from messaging.digits import amount, prefixed, share, with_unit
+from messaging.visible import shortened
 
 CATEGORIES = 8  # colours of ``plot.css``: c0 to c7; everything after is "other"
 

@@ -16,10 +16,11 @@ from consumer.formats.contract import Floats
 from consumer.report import svg
 from consumer.report.axes import Scale, scale
 from consumer.report.bars import Estimate, interval, spoken
-from consumer.report.digits import amount, share, with_unit
-from consumer.report.plain import one_line, shortened
+from consumer.report.plain import one_line
 from consumer.report.svg import BOTTOM, CHARACTER, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart
 from consumer.statistics.model import Trace
+from messaging.digits import amount, share, with_unit
+from messaging.visible import shortened
 
 COLUMNS = 298  # spans of time at most: one for each unit of the plot's width
 MOST_BARS = 76

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from consumer.report.digits import count, share, with_unit
-from consumer.report.plain import one_line, shortened
+from consumer.report.plain import one_line
 from consumer.report.telling import Named, aside, counts_up, stem, topic, weight
 from consumer.statistics.model import Replicated, Summary, VectorRow, Warned
+from messaging.digits import count, share, with_unit
+from messaging.visible import shortened
 
 MOST_STATISTICS = 8
 MOST_WARNINGS = 5

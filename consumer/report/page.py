@@ -16,13 +16,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from consumer.formats.contract import Run
-from consumer.report import digits, svg, tables
+from consumer.report import svg, tables
 from consumer.report.key import Key
-from consumer.report.plain import shortened, shown
+from consumer.report.plain import shown
 from consumer.report.plots import Plot
 from consumer.report.runs import LONGEST, config, end, identified, labels, settings, title
 from consumer.statistics.model import FileRead, Summary, Warned
+from messaging import digits
 from messaging.amounts import file_size
+from messaging.visible import shortened
 
 MOST_FILES = 300
 MOST_WARNINGS = 200

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-from messaging.visible import UNSEEN
-
-LONGEST = 300  # characters of any one text on a page: names of 10 kB exist, and the JSON file has them whole
+from messaging.visible import UNSEEN, shortened
 
 _BLANKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 # Control characters, halves of surrogate pairs (file names that are no UTF-8), non-characters (XML has no way to write
@@ -22,14 +20,6 @@ def one_line(text: str) -> str:
     if text.isprintable():  # most are, and millions of them are asked about
         return text
     return _UNFIT.sub(REPLACEMENT, _BLANKS.sub(" ", text))
-
-
-def shortened(text: str, longest: int = LONGEST) -> str:
-    """The text, or its beginning and its end with ``…`` between: like names often differ at the end."""
-    if len(text) <= longest:
-        return text
-    tail = longest // 3
-    return f"{text[: longest - tail - 1]}…{text[-tail:]}"
 
 
 def shown(text: str) -> str:

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from consumer.report import bars, charts
 from consumer.report.charts import Line
-from consumer.report.digits import amount, count, share, with_unit
 from consumer.report.names import Names
 from consumer.report.runs import labels, settings
 from consumer.report.svg import Chart
@@ -29,6 +28,7 @@ from consumer.report.telling import (
     weight,
 )
 from consumer.statistics.model import Replicated, StatisticRow, Summary, VectorRow
+from messaging.digits import amount, count, share, with_unit
 
 MOST_VECTORS = 12
 MOST_HISTOGRAMS = 6

@@ -17,7 +17,7 @@ import numpy as np
 
 from consumer.formats.contract import Floats
 from consumer.report.names import Names
-from consumer.report.plain import LONGEST, cell_text, one_line
+from consumer.report.plain import cell_text, one_line
 from consumer.report.runs import settings
 from consumer.statistics.model import (
     PERCENTILES,
@@ -28,6 +28,7 @@ from consumer.statistics.model import (
     Trace,
     VectorRow,
 )
+from messaging.visible import LONGEST
 
 
 class Numbers(str):

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from consumer.formats.contract import Run
-from consumer.report.digits import count
-from consumer.report.plain import one_line, shortened
+from consumer.report.plain import one_line
+from messaging.digits import count
+from messaging.visible import shortened
 
 LONGEST = 80  # characters of a label
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from consumer.report.plain import one_line, shortened, shown
+from consumer.report.plain import one_line, shown
+from messaging.visible import shortened
 
 WIDTH = 360  # units of every drawing: readable on a phone
 LEFT, RIGHT, TOP, BOTTOM = 46, 344, 20, 162  # of a plot with axes

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from consumer.report.digits import NO_VALUE, amount, share
 from consumer.report.runs import settings
 from consumer.report.telling import Named, most_telling
 from consumer.statistics.model import Aggregate, Replicated, ScalarRow, StatisticRow, Summary, VectorRow
+from messaging.digits import NO_VALUE, amount, share
 
 MOST_ROWS = 300  # in one table of the page: the files hold all
 MOST_DECIMALS = 6  # that others are aligned to

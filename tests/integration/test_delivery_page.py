@@ -116,6 +116,36 @@ def until(days: int) -> str:
     return f"{datetime.now(UTC).date() + timedelta(days=days):%d %B %Y}"
 
 
+def test_page_and_mail_compare_a_number_with_those_of_earlier_runs_in_the_same_words(
+    client: Client, deliveries: Deliveries
+) -> None:
+    from consumer.mail.render import Renderer
+    from ledger.api import Notices
+
+    def statistics(*numbers: float) -> list[dict[str, Any]]:
+        units = ("s", "", "s")
+        return [
+            {"label": f"number {place}", "value": str(number), "number": number, "unit": unit}
+            for place, (number, unit) in enumerate(zip(numbers, units, strict=True))
+        ]
+
+    for delay in (15_051.0, 15_052.0, 15_053.0, 15_060.0):
+        one = event("/scratch/mm1", recipients=[ANNA], title="mm1")
+        held = claimed(deliveries, one)
+        told = statistics(delay, 3000.0, delay / 1e6)
+        deliveries.packed(held, name="mm1.zip", size=9, sha256="ab" * 32, warnings=[], statistics=told)
+        deliveries.finish(held, Link(url="https://files.example.org/f/x", expires=None), keep_days=30)
+
+    notice = Notices(lease=30, overdue=60).claim_next(one.id)
+    assert notice is not None
+    mail = Renderer("sim@example.org").render(notice, datetime.now(UTC)).get_body(("html",))
+    assert mail is not None
+    for words in (page(client, one).words, parsed(mail.get_content()).words):
+        assert "above all 3 earlier runs: 15\u202f051 s to 15\u202f053 s, mean 15\u202f052 s" in words
+        assert "number 1 3 earlier runs: 3000 each" in words
+        assert "above all 3 earlier runs: 15.05 ms each" in words, "digits that are not shown make no difference"
+
+
 def test_a_delivered_one_tells_link_size_digest_numbers_plot_and_every_step(
     client: Client, deliveries: Deliveries
 ) -> None:

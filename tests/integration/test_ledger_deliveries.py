@@ -574,18 +574,61 @@ def test_statistics_go_into_the_message_and_beside_those_of_earlier_runs(deliver
     assert find(str(one.id))[0].statistics == (("delay", "4.0 s"),)
 
 
+def delivered_with(deliveries: Deliveries, number: float, publisher: str = "anna", **data: Any) -> SimulationCompleted:
+    from ledger.api import Claim
+
+    one = event(**data)
+    held = deliveries.claim(one, one.to_bytes(), publisher)
+    assert isinstance(held, Claim)
+    statistics = [{"label": "delay", "value": f"{number} s", "number": number, "unit": "s"}]
+    deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[], statistics=statistics)
+    deliveries.finish(held, LINK, keep_days=1)
+    return one
+
+
 @pytest.mark.parametrize("study", [{"title": "mm1"}, {"campaign": {"id": "mm1"}}])
 def test_a_run_is_compared_with_those_of_its_own_publisher_alone(deliveries: Deliveries, study: dict[str, Any]) -> None:
-    from ledger.api import Claim
     from ledger.study import compared
 
     for publisher, number in (("anna", 1.0), ("ben", 100.0), ("anna", 3.0)):
-        one = event(**study)
-        held = deliveries.claim(one, one.to_bytes(), publisher)
-        assert isinstance(held, Claim)
-        statistics = [{"label": "delay", "value": f"{number} s", "number": number, "unit": "s"}]
-        deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[], statistics=statistics)
-        deliveries.finish(held, LINK, keep_days=1)
+        one = delivered_with(deliveries, number, publisher, **study)
 
     (beside,) = compared(row(one))
     assert (beside.runs, beside.low, beside.high) == (1, 1.0, 1.0)
+
+
+def test_a_run_of_a_campaign_is_compared_with_those_of_the_same_parameters_whatever_their_seeds(
+    deliveries: Deliveries,
+) -> None:
+    from ledger.study import compared
+
+    def run(number: float, **parameters: Any) -> SimulationCompleted:
+        return delivered_with(deliveries, number, campaign={"id": "mm1", "parameters": parameters})
+
+    for seed in range(3):
+        run(1000.0 + seed, rho=0.2, seed=seed)
+        run(2.0, rho=1, seed=seed)
+        first = run(3000.0, rho=0.8, seed=seed)
+    other = run(1.0, rho=0.8, seed=7, buffer=10)
+    last = run(3001.0, seed=9, rho=0.80)
+
+    (beside,) = compared(row(last))
+    assert (beside.runs, beside.low, beside.high) == (3, 3000.0, 3000.0)
+    assert beside.earlier == "above all 3 earlier runs: 3000 s each"
+    (beside,) = compared(row(first))
+    assert (beside.runs, beside.beyond) == (2, ""), "two others say little"
+    (beside,) = compared(row(other))
+    assert beside.earlier == "", "nothing is like it"
+
+
+@pytest.mark.parametrize("study", [{"title": "mm1"}, {"campaign": {"id": "mm1", "parameters": {"rho": 0.8}}}])
+def test_simulations_that_did_not_succeed_say_nothing_about_what_is_usual(
+    deliveries: Deliveries, study: dict[str, Any]
+) -> None:
+    from ledger.study import compared
+
+    for outcome, number in (("failed", 1.0), ("succeeded", 2.0), ("aborted", 3.0), ("failed", 4.0)):
+        one = delivered_with(deliveries, number, outcome=outcome, **study)
+
+    (beside,) = compared(row(one))
+    assert (beside.runs, beside.low, beside.high) == (1, 2.0, 2.0)

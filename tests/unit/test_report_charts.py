@@ -11,11 +11,11 @@ import pytest
 
 from consumer.report import bars, charts
 from consumer.report.axes import scale
-from consumer.report.digits import amount, share, with_unit
 from consumer.report.plots import plots
 from consumer.report.svg import BOTTOM, LEFT, RIGHT, TOP, Chart
 from consumer.statistics.model import ScalarRow, Trace
 from messaging.amounts import file_size
+from messaging.digits import amount, share, with_unit
 from tests.support import summaries
 
 NAN = math.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from consumer.report.plain import shortened
+from messaging.visible import shortened
 
 NO_VALUE = "no value"
 SIGNIFICANT = 4
