@@ -28,6 +28,7 @@ from ledger.forms import StorageBackendForm
 from ledger.models import DeadLetter, Delivery, Notification, Placement, StorageBackend
 from ledger.operators import cancel, resend, retry
 from ledger.replay import replay
+from ledger.simulation import simulation_of, why
 from ledger.states import State
 from messaging.errors import UserError
 from messaging.terminal import printable
@@ -188,12 +189,26 @@ class DeliveryAdmin(ReadOnlyAdmin):
     inlines = [NotificationInline]
     actions = ["retry_selected", "cancel_selected", "resend_selected", "revoke_selected"]
     fields = [
-        "id", "simulation_id", "title", "campaign_id", "lane", "publisher", "backend",
+        "id", "simulation_id", "title", "simulation", "log_tail", "campaign_id", "lane", "publisher", "backend",
         "state", "stage", "reason", "waiting_until", "attempts", "crashes", "worker", "lease_until",
         "received_at", "started_at", "ended_at",
         "archive_name", "archive_size", "archive_sha256", "sent_bytes", "stored_backend", "link", "link_expires",
         "kept_until", "page", "warnings",
     ]  # fmt: skip
+
+    @admin.display(description="Simulation")
+    def simulation(self, delivery: Delivery) -> str:
+        """How it ended, how long it ran, and where."""
+        one = simulation_of(delivery)
+        return ", ".join(filter(None, (one.how, one.where_and_how_long))) if one else "-"
+
+    @admin.display(description="The end of its log")
+    def log_tail(self, delivery: Delivery) -> str:
+        """Where something went wrong."""
+        one = simulation_of(delivery)
+        if one is None or not one.log_tail or not why(delivery):
+            return "-"
+        return format_html("<pre>{}</pre>", one.log_tail)
 
     @admin.display(description="Page")
     def page(self, delivery: Delivery) -> str:
@@ -206,7 +221,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="Reason", ordering="reason")
     def reason_in_short(self, delivery: Delivery) -> str:
         """As much of it as a list has room for."""
-        return shorten(delivery.reason, 100, placeholder=" …") or "-"
+        return shorten(why(delivery), 100, placeholder=" …") or "-"
 
     @admin.action(description="Try the selected deliveries again", permissions=["operate"])
     def retry_selected(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:

@@ -13,6 +13,7 @@ from django.db.models import Prefetch, Q
 
 from ledger.addresses import path_of
 from ledger.models import Delivery, Notification
+from ledger.simulation import Simulation, both, capital, simulation_of
 from ledger.states import ENDS, OWED, NoticeState, Stage, State
 from ledger.work import seconds, seconds_until, unit_of_work
 from messaging.amounts import amount, duration, how_far
@@ -109,6 +110,7 @@ class DeliveryView:
     """A delivery, to be looked at.
 
     Args:
+        simulation: how the simulation itself ended; None: not known (any more).
         ahead: how many deliveries of its lane were received before it and wait as well; only while RECEIVED.
         next_in: seconds until the next try, while WAITING.
         failed_tries: tries in a row that have failed; 0 once it has ended.
@@ -129,6 +131,7 @@ class DeliveryView:
     backend: str
     lane: str
     state: str
+    simulation: Simulation | None
     stage: str
     reason: str
     ahead: int | None
@@ -157,8 +160,22 @@ class DeliveryView:
         """True if nothing more will happen by itself."""
         return self.state in ENDS
 
+    @property
+    def trouble(self) -> str:
+        """That the simulation itself did not succeed, in a few words; empty: it did, or nobody knows."""
+        return self.simulation.told if self.simulation else ""
+
+    @property
+    def why(self) -> str:
+        """What went wrong with simulation or delivery, in a line; empty: nothing."""
+        return both(self.trouble, self.reason)
+
     def sentence(self) -> str:
-        """Where it is now, in a sentence."""
+        """How the simulation ended, if not well, and where its delivery is now."""
+        return f"{capital(self.trouble)}. {self.whereabouts()}" if self.trouble else self.whereabouts()
+
+    def whereabouts(self) -> str:
+        """Where the delivery is now, in a sentence."""
         if not self.simulation_id:
             return f"It ended ({State(self.state).label}); what it was about is not kept any more."
         mailed = sum(notice.state == NoticeState.SENT for notice in self.notices)
@@ -168,13 +185,14 @@ class DeliveryView:
             sent = f"the mail is {'sent' if mailed else 'not sent yet'}"
         rest = f"; gathered for the digest of its campaign: {gathered}" if gathered else ""
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
+        it, its = ("What it left behind", "Its delivery") if self.trouble else ("It", "It")
         sentences = {
-            State.RECEIVED: f"It waits in the queue for a worker{queue}.",
+            State.RECEIVED: f"{it} waits in the queue for a worker{queue}.",
             State.WORKING: self._in_work(),
-            State.WAITING: f"It waits and is tried again in {duration(self.next_in or 0)}: {self.reason}",
-            State.DELIVERED: f"It is stored; {sent}{rest}.",
-            State.FAILED: f"It failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
-            State.CANCELLED: "It was cancelled.",
+            State.WAITING: f"{it} waits and is tried again in {duration(self.next_in or 0)}: {self.reason}",
+            State.DELIVERED: f"{it} is stored; {sent}{rest}.",
+            State.FAILED: f"{its} failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
+            State.CANCELLED: f"{its} was cancelled.",
             State.EXPIRED: "Its archive was removed after its keep days.",
         }
         return sentences[State(self.state)]
@@ -296,6 +314,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         backend=row.stored_backend or row.backend,
         lane=row.lane,
         state=row.state,
+        simulation=simulation_of(row),
         stage=row.stage,
         reason=row.reason,
         ahead=ahead,

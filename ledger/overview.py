@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.db.models import Count, Min
@@ -16,6 +17,7 @@ from ledger.definitions import definitions
 from ledger.free_space import Room, rooms
 from ledger.lookup import doing, progress_of
 from ledger.models import Delivery, Notification
+from ledger.simulation import told, why
 from ledger.states import NoticeState, State
 from ledger.timeline import Timeline, timeline
 from ledger.work import seconds, seconds_until, unit_of_work
@@ -27,6 +29,8 @@ LATE_SECONDS = 30 * 60.0  # what has waited for longer is marked
 LANES = {Lane.SINGLE: "Single runs", Lane.CAMPAIGN: "Runs of campaigns"}
 MOST_FAILURES = 8
 MOST_REASONS = 5
+# Of simulations, which are their researchers' to mend; and of how many deliveries the events are read for them.
+MOST_SIMULATIONS, LAST_DELIVERED = 4, 100
 MOST_WORK = 50
 
 
@@ -125,7 +129,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something that only a person can mend."""
+    """Something that only a person can mend: a delivery, a mail, or a simulation whose results were delivered."""
 
     what: str
     title: str
@@ -281,7 +285,7 @@ def _failures(now: datetime) -> list[Failure]:
     since = now - timedelta(days=7)
     failed = Delivery.objects.filter(state=State.FAILED, ended_at__gte=since).order_by("-ended_at")[:MOST_FAILURES]
     unsent = Notification.objects.filter(state=NoticeState.FAILED, digest=None, created_at__gte=since)
-    rows = [Failure("delivery", str(row), _delivery(row.pk), row.ended_at or now, row.reason) for row in failed]
+    rows = [Failure("delivery", str(row), _delivery(row.pk), row.ended_at or now, why(row)) for row in failed]
     rows += [
         Failure(
             "mail",
@@ -292,7 +296,21 @@ def _failures(now: datetime) -> list[Failure]:
         )
         for row in unsent.select_related("delivery").order_by("-created_at")[:MOST_FAILURES]
     ]
-    return sorted(rows, key=lambda one: one.at, reverse=True)[:MOST_FAILURES]
+    rows = sorted(rows, key=lambda one: one.at, reverse=True)[:MOST_FAILURES]
+    return sorted([*rows, *_simulations(since)], key=lambda one: one.at, reverse=True)
+
+
+def _simulations(since: datetime) -> list[Failure]:
+    """Of the last deliveries those whose simulation did not succeed; they keep no failure of ours from its place."""
+    delivered = Delivery.objects.filter(state=State.DELIVERED, ended_at__gte=since).only(
+        "id", "title", "simulation_id", "body", "ended_at"
+    )
+    found = (
+        Failure("simulation", str(row), _delivery(row.pk), row.ended_at, why(row))
+        for row in delivered.order_by("-ended_at")[:LAST_DELIVERED]
+        if row.ended_at and told(row)
+    )
+    return list(islice(found, MOST_SIMULATIONS))
 
 
 def _delivery(key: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from ledger.keeping import longer
 from ledger.lookup import DeliveryView, find
 from ledger.models import Delivery
 from ledger.results import Contents, contents_of
+from ledger.simulation import capital
 from ledger.states import State
 from ledger.study import Compared, compared
 from ledger.work import unit_of_work
@@ -74,8 +75,34 @@ class Shown:
 
     @property
     def headline(self) -> str:
-        """Where it is, in a word or two."""
-        return HEADLINES[State(self.view.state)]
+        """Where it is, in a word or two, and how the simulation ended if not well."""
+        where = HEADLINES[State(self.view.state)]
+        return f"{where}; {self.view.trouble}" if self.view.trouble else where
+
+    @property
+    def tone(self) -> str:
+        """Class of the box that tells it."""
+        return "failed" if self.view.trouble else self.view.state.lower()
+
+    @property
+    def log_tail(self) -> str:
+        """The end of the simulation's log, where something went wrong."""
+        simulation = self.view.simulation
+        return simulation.log_tail if simulation and (self.view.trouble or self.view.state == State.FAILED) else ""
+
+    @property
+    def simulation(self) -> tuple[tuple[str, str], ...]:
+        """Name and value of what is known of the simulation's run."""
+        one = self.view.simulation
+        if one is None:
+            return ()
+        known = {
+            "Outcome": capital(one.how),
+            "Ran": one.ran,
+            "Ended": f"{one.finished.astimezone(UTC):%d %B %Y, %H:%M} UTC" if one.finished else "",
+            "Host": one.host,
+        }
+        return tuple((name, value) for name, value in known.items() if value)
 
     @property
     def can_send(self) -> bool:

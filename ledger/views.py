@@ -66,6 +66,9 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> JsonResponse:
             "state": view.state,
             "stage": view.stage,
             "reason": view.reason,
+            "simulation": {"outcome": view.simulation.outcome, "exit_code": view.simulation.exit_code}
+            if view.simulation
+            else None,
             "sentence": view.sentence(),
             "ended": view.ended,
             "doing": view.doing,

@@ -95,7 +95,7 @@ def list_deliveries(ctx: click.Context, state: str | None, limit: int, *, as_jso
     print_table(
         ["ID", "STATE", "SIMULATION", "TITLE", "RECEIVED", "REASON"],
         (
-            [str(one.id), one.state, one.simulation_id, one.title[:40], moment(one.received_at), one.reason]
+            [str(one.id), one.state, one.simulation_id, one.title[:40], moment(one.received_at), one.why]
             for one in views
         ),
         "No deliveries.",
@@ -253,12 +253,14 @@ def _perhaps(settings: Settings) -> str:
 
 
 def _describe(view: DeliveryView, settings: Settings) -> None:
-    say(f"{view.title or view.simulation_id or view.id}: {view.state}")
-    say(f"  {view.sentence()}")
+    trouble = f", {view.trouble}" if view.trouble else ""
+    say(f"{view.title or view.simulation_id or view.id}: {view.state}{trouble}")
+    say(f"  {view.whereabouts()}")
     rows = {
         "Delivery": str(view.id),
         "Simulation": view.simulation_id,
         "Campaign": view.campaign_id,
+        "Ran": view.simulation.where_and_how_long if view.simulation else "",
         "Received": moment(view.received_at),
         "Ended": moment(view.ended_at),
         "Backend": view.backend,

@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from backends.contract import Link, Stored
 from messaging.messages import SimulationCompleted
 from messaging.settings import Settings
 from tests.support.events import event
+from tests.support.ledger import SECRET
 from tests.support.markup import Element, parsed
 
 if TYPE_CHECKING:
@@ -438,3 +440,83 @@ def test_every_mail_names_the_page(deliveries: Deliveries) -> None:
     assert notice.page == path(one)
     assert notice.contents.files == 3
     assert notice.picture.png == png()
+
+
+def failed_run(deliveries: Deliveries, **data: Any) -> SimulationCompleted:
+    """Delivered; the simulation ended with exit code 3."""
+    ended = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
+    fields: dict[str, Any] = {
+        "outcome": "failed",
+        "exit_code": 3,
+        "started": ended - timedelta(minutes=75),
+        "finished": ended,
+    }
+    return delivered(deliveries, **fields | {"host": "node17", "log_tail": "<b>Buffer</b> is full\n"} | data)
+
+
+def test_a_simulation_that_failed_is_told_although_its_delivery_did_well(
+    client: Client, deliveries: Deliveries
+) -> None:
+    shown = page(client, failed_run(deliveries))
+
+    (box,) = [one for one in shown.all("section") if one.attributes.get("id") == "live"]
+    assert "failed" in box.attributes["class"].split()
+    assert "Delivered; the simulation failed (exit code 3)" in box.words
+    assert "What it left behind is stored; 2 of 2 mails are sent." in box.words
+    assert "Outcome Failed (exit code 3) Ran 1 h 15 min Ended 04 May 2026, 03:00 UTC Host node17" in shown.words
+    assert "<b>Buffer</b> is full" in shown.words
+
+
+def test_of_a_simulation_that_succeeded_the_page_shows_no_log(client: Client, deliveries: Deliveries) -> None:
+    shown = page(client, failed_run(deliveries, outcome="succeeded", exit_code=0))
+
+    (box,) = [one for one in shown.all("section") if one.attributes.get("id") == "live"]
+    assert box.attributes["class"].split() == ["now", "delivered"]
+    assert "Outcome Succeeded (exit code 0) Ran 1 h 15 min" in shown.words
+    assert "is full" not in shown.words
+
+
+@pytest.mark.parametrize("known", ["", "exit code"])
+def test_where_and_the_programs_that_ask_are_told_that_the_simulation_was_aborted(
+    known: str, client: Client, deliveries: Deliveries
+) -> None:
+    from ledger.lookup import find
+
+    one = failed_run(deliveries, outcome="aborted", exit_code=-9 if known else None)
+
+    (view,) = find(str(one.id))
+    how = "The simulation was aborted (exit code -9)." if known else "The simulation was aborted."
+    assert view.sentence() == f"{how} What it left behind is stored; 2 of 2 mails are sent."
+    assert view.why == how
+    assert view.as_json()["simulation"]["outcome"] == "aborted"
+    assert client.get(f"/api/deliveries/{one.id}").json()["simulation"] == {
+        "outcome": "aborted",
+        "exit_code": -9 if known else None,
+    }
+
+
+def test_once_the_event_is_erased_nobody_knows_how_the_simulation_ended(client: Client, deliveries: Deliveries) -> None:
+    from ledger.models import Delivery
+
+    one = failed_run(deliveries)
+    Delivery.objects.update(body=b"")
+
+    shown = page(client, one)
+    assert "It is stored; 2 of 2 mails are sent." in shown.words
+    assert "simulation failed" not in shown.words
+
+
+def test_lists_on_a_terminal_tell_that_the_simulation_failed(deliveries: Deliveries, sqlite_ledger: Settings) -> None:
+    from simcourier.cli import main
+
+    one = failed_run(deliveries)
+    environ = {"SIMCOURIER_DATA_DIR": str(sqlite_ledger.data_dir), "SIMCOURIER_SECRET_KEY": SECRET}
+    told = {
+        words: CliRunner().invoke(main, words.split(), env=environ).output
+        for words in ("deliveries list", f"where {one.id}", f"deliveries show {one.id}")
+    }
+
+    assert "The simulation failed (exit code 3)." in told["deliveries list"]
+    for words in list(told)[1:]:
+        assert "M/M/1: DELIVERED, the simulation failed (exit code 3)\n" in told[words]
+        assert re.search(r"Ran: +1 h 15 min, on node17\n", told[words])

@@ -145,6 +145,45 @@ def test_it_shows_the_last_failures_with_their_reasons_and_runs_nothing_that_oth
     assert "&lt;script&gt;" in page
 
 
+def delivered(**data: Any) -> Any:
+    from backends.contract import Link, Stored
+    from ledger.api import Deliveries
+
+    held = claimed(**data)
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    generation = deliveries.packed(held, name="a.zip", size=1, sha256="0" * 64, warnings=[])
+    deliveries.place(held, backend="memory", generation=generation, key="k")
+    deliveries.stored(held, backend="memory", generation=generation, stored=Stored(key="k", size=1))
+    deliveries.finish(held, Link(url="https://files.example.org/f/x", expires=None), keep_days=30)
+    return held.delivery_id
+
+
+def test_a_simulation_that_failed_is_told_with_the_failures_in_the_list_and_on_its_page(client: Client) -> None:
+    crashed = delivered(title="Crashed", outcome="failed", exit_code=139, host="node17", log_tail="Killed <b>now</b>")
+    delivered(title="Fine")
+
+    (failure,) = rows(shown(client), "failures")
+    assert failure.startswith("Crashed simulation, ")
+    assert failure.endswith("The simulation failed (exit code 139).")
+    listed = shown(client, "/admin/simcourier/delivery/")
+    assert listed.count("The simulation failed (exit code 139).") == 1
+    told = shown(client, f"/admin/simcourier/delivery/{crashed}/change/")
+    assert "failed (exit code 139), on node17" in told
+    assert "Killed &lt;b&gt;now&lt;/b&gt;" in told
+
+
+def test_simulations_that_failed_keep_no_failure_of_ours_from_its_place(client: Client) -> None:
+    from ledger.api import Deliveries
+
+    Deliveries("host:1", lease=30, overdue=60).fail(claimed(title="Ours", outcome="failed"), "The disk is full.")
+    for number in range(9):
+        delivered(title=f"Theirs {number}", outcome="aborted")
+
+    told = rows(shown(client), "failures")
+    assert ["Ours" in one for one in told] == [False] * 4 + [True]
+    assert told[-1].endswith("The simulation failed. The disk is full.")
+
+
 def test_deliveries_of_the_last_day_are_counted_by_hour_and_by_what_became_of_them(client: Client) -> None:
     from ledger.api import Deliveries
     from ledger.models import Delivery
