@@ -121,7 +121,7 @@ def site_settings(settings: Settings, patience: int = 30) -> dict[str, Any]:
     Raises:
         WrongSetting: as `setup`.
     """
-    public = urlsplit(settings.public_url)
+    public = urlsplit(settings.site_url)
     secure = public.scheme == "https"
     return {
         "ALLOWED_HOSTS": list({public.hostname or "localhost", "localhost", "127.0.0.1", "[::1]", settings.web_host}),

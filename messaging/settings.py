@@ -100,8 +100,9 @@ class Settings(BaseModel):
     web_host: str = Field(default="127.0.0.1", description="Address that `web` listens on.")
     web_port: int = Field(default=8974, ge=1, le=65535, description="Port of `web`.")
     public_url: str = Field(
-        description="Address under which people reach the site, where it is not the one that `web` listens on. Once it "
-        "is set, mails name the deliveries' pages."
+        default="",
+        description="Address under which people reach the site; empty: the one that `web` listens on. Once it is set, "
+        "mails name the deliveries' pages; those of `simcourier up` do so without.",
     )
     web_hsts_seconds: int = Field(
         default=86400,
@@ -222,8 +223,6 @@ class Settings(BaseModel):
         values.setdefault("broker_url", f"sqlite:///{folder}/broker.db")
         values.setdefault("database_url", f"sqlite:///{folder}/simcourier.db")
         values.setdefault("email_url", f"file://{folder}/mail")
-        host, port = (values.get(name, cls.model_fields[name].default) for name in ("web_host", "web_port"))
-        values.setdefault("public_url", f"http://{host}:{port}")
         values.setdefault("email_from", _sender())
         return values
 
@@ -238,11 +237,9 @@ class Settings(BaseModel):
         _expect_address("email_from", self.email_from)
         if self.operator_email:
             _expect_address("operator_email", self.operator_email)
-        _expect_http("public_url", self.public_url)
-        if self.seafile_server:
-            _expect_http("seafile_server", self.seafile_server)
-        if self.local_cloud_public_url:
-            _expect_http("local_cloud_public_url", self.local_cloud_public_url)
+        for field in ("public_url", "seafile_server", "local_cloud_public_url"):
+            if getattr(self, field):
+                _expect_http(field, getattr(self, field))
         for field in ("worker_listen", "email_sender_listen"):
             _expect_listen(field, getattr(self, field))
         if self.metrics_token and len(self.metrics_token.get_secret_value()) < SHORTEST_TOKEN:
@@ -268,9 +265,13 @@ class Settings(BaseModel):
 
     @property
     def told_url(self) -> str:
-        """The site's address as mails tell it; empty where nobody has set one: the default leads to this machine."""
-        default = f"http://{self.web_host}:{self.web_port}"
-        return "" if self.public_url == default else self.public_url.rstrip("/")
+        """The site's address as mails tell it; empty where nobody has set one."""
+        return self.public_url.rstrip("/")
+
+    @property
+    def site_url(self) -> str:
+        """Where the site is reached, if nobody has set an address perhaps from this machine alone."""
+        return self.told_url or f"http://{self.web_host}:{self.web_port}"
 
     @property
     def embedded_broker(self) -> bool:

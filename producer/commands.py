@@ -85,9 +85,7 @@ def publish(
             say(text, err=as_json)
 
         try:
-            end = wait_for_link(
-                settings.public_url, published.event_id, report, digest=published.digest, show=line.show
-            )
+            end = wait_for_link(settings.site_url, published.event_id, report, digest=published.digest, show=line.show)
         finally:
             line.clear()
         answer["delivery"] = end

@@ -96,6 +96,16 @@ def with_port(settings: Settings) -> Settings:
     return settings.model_copy(update={"local_cloud_port": int(port)})
 
 
+def with_site(settings: Settings) -> Settings:
+    """The settings with the address of the site that is started too, so that mails name the deliveries' pages.
+
+    One that listens on every address is reached under a name that only an operator can tell.
+    """
+    if settings.public_url or settings.web_host in EVERY_ADDRESS:
+        return settings
+    return settings.model_copy(update={"public_url": settings.site_url})
+
+
 def use_of_cloud(settings: Settings) -> str:
     """Whether the storage backend 'local' is this installation's local cloud, in words."""
     before = _local()

@@ -43,7 +43,7 @@ def up(ctx: click.Context) -> None:
         installation.ensure_free(settings.web_host, settings.web_port, "SIMCOURIER_WEB_HOST and _PORT")
         engine_of(settings).reach()
         prepare(settings, "up")
-        settings = installation.with_port(settings)
+        settings = installation.with_site(installation.with_port(settings))
         installation.ensure_free(
             settings.local_cloud_host, settings.local_cloud_port, "SIMCOURIER_LOCAL_CLOUD_HOST and _PORT"
         )
@@ -84,7 +84,7 @@ def _tell(settings: Settings, account: str) -> None:
     broker = engine_of(settings).description
     cloud = settings.local_cloud_public_url or f"http://{settings.local_cloud_host}:{settings.local_cloud_port}"
     click.echo(f"""SimCourier is up.
-  site          {settings.public_url}   (account: {account})
+  site          {settings.site_url}   (account: {account})
   local cloud   {cloud}   ({installation.use_of_cloud(settings)})
   worker        results, recorder and sweep
   email sender  {_mail_place(settings)}

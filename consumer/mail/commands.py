@@ -15,7 +15,10 @@ from ledger import setup
 from messaging.cli import settings_of
 
 KINDS = ("delivered", "delivered-failed", "failed", "reminder", "digest", "digest-reminder", "operator")
-SITE = "https://simcourier.example.org"
+NO_SITE = (
+    "These mails name no delivery's page, as yours do not: SIMCOURIER_PUBLIC_URL is not set. (Those of 'simcourier up' "
+    "name the pages of its own site.)"
+)
 
 
 @click.group(short_help="Look at the mails that are sent.")
@@ -58,7 +61,9 @@ def preview(ctx: click.Context, kinds: tuple[str, ...], *, output: Path, list_ki
     from consumer.mail.render import Renderer
     from consumer.mail.samples import sample
 
-    renderer = Renderer(settings.email_from, settings.told_url or SITE)
+    if not settings.told_url:
+        click.echo(NO_SITE, err=True)
+    renderer = Renderer(settings.email_from, settings.told_url, keeps_longer=settings.keep_longer_days > 0)
     try:
         output.mkdir(parents=True, exist_ok=True)
         for kind in kinds or KINDS:

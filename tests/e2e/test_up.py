@@ -11,13 +11,15 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 
 import psutil
 
 from messaging.settings import load
 from producer import publish
-from tests.support.installation import ROOT, fetch, files_below, unpacked
+from tests.support.installation import ROOT, fetch, files_below, text_of, unpacked
 from tests.support.scratch import free_ports, wait_until
 
 
@@ -74,7 +76,7 @@ def test_up_delivers_tells_where_everything_is_and_stops_cleanly(tmp_path: Path)
         assert str(folder) in said
         assert (folder / "admin-password").read_text().strip() in said
         published = publish(results, to="anna@example.org", backend="local", settings=load(env))
-        address = f"{load(env).public_url}/api/deliveries/{published.event_id}"
+        address = f"{load(env).site_url}/api/deliveries/{published.event_id}"
 
         def link() -> str:
             with urllib.request.urlopen(address) as answer:
@@ -82,6 +84,12 @@ def test_up_delivers_tells_where_everything_is_and_stops_cleanly(tmp_path: Path)
 
         wait_until(lambda: (folder / "mail").is_dir() and any((folder / "mail").glob("*.eml")), "the mail")
         assert unpacked(fetch(link())) == files_below(results)
+        (mail,) = (folder / "mail").glob("*.eml")
+        page = re.search(
+            rf"{load(env).site_url}/d/\S+/", text_of(message_from_bytes(mail.read_bytes(), policy=default))
+        )
+        assert page, "on one machine the site is where the mail says"
+        assert b"Delivered" in fetch(page[0])
 
         second = subprocess.run(
             [sys.executable, "-m", "simcourier", "up"], cwd=ROOT, env=env, capture_output=True, text=True, check=False

@@ -185,6 +185,16 @@ def test_preview_writes_each_mail_as_it_is_sent_and_as_pages_without_touching_an
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("site", ["", "https://sim.example.org"])
+def test_preview_names_pages_as_the_mails_that_are_sent_do(site: str, tmp_path: Path) -> None:
+    environ = {"SIMCOURIER_PUBLIC_URL": site} if site else {}
+    done = CliRunner().invoke(main, ["email", "preview", "delivered", "-o", str(tmp_path)], env=environ)
+
+    text = (tmp_path / "delivered.txt").read_text("utf-8")
+    assert ("The delivery's page" in text, f"{site}/d/" in text) == (bool(site), bool(site))
+    assert ("SIMCOURIER_PUBLIC_URL is not set" in done.stderr) == (not site)
+
+
 def test_preview_lists_the_kinds() -> None:
     assert CliRunner().invoke(main, ["email", "preview", "--list"]).output.split() == list(KINDS)
 

@@ -100,6 +100,14 @@ def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
     assert settings.public_url == "https://results.example.org"
 
 
+def test_a_public_url_that_was_set_counts_also_where_it_says_what_follows_from_the_port() -> None:
+    address = "http://127.0.0.1:18974"
+    port = {"SIMCOURIER_WEB_PORT": "18974"}
+
+    assert load(port | {"SIMCOURIER_PUBLIC_URL": f"{address}/"}).told_url == address
+    assert (load(port).told_url, load(port).site_url) == ("", address)
+
+
 def test_a_line_of_the_env_file_that_is_no_setting_is_named_by_its_number(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text(f"A=b\n{SECRET}\n")
