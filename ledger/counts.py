@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
 from django.db.models import Count, DurationField, ExpressionWrapper, Min, QuerySet, Sum
 from django.db.models.functions import Now
 
@@ -93,6 +94,21 @@ def open_dead_letters() -> Pile:
 def processes() -> list[Process]:
     """Every process that works with the ledger now, however idle."""
     return sorted((_process(name) for name in users()), key=lambda one: (one.role, one.place))
+
+
+@unit_of_work
+def has_ended(worker: str) -> bool:
+    """Whether a process that a lease names (``host:pid``) is known to have ended, before its lease has.
+
+    Only of this machine, and of a ledger that is a file of it: the kernel lets go of a process's lock when it ends. A
+    session of a server may be lost and come back.
+    """
+    here = of_this_machine("")
+    return (
+        connection.vendor == "sqlite"
+        and worker.startswith(here)
+        and all(_process(name).place != worker for name in users())
+    )
 
 
 def _process(name: str) -> Process:

@@ -92,7 +92,7 @@ class Far:
 
     def columns(self) -> dict[str, Any]:
         """As a row has it."""
-        return {"done_bytes": self.done, "total_bytes": self.total, "rate": self.rate}
+        return {"done_bytes": self.done, "total_bytes": self.total, "rate": self.rate, "told_at": Now()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +321,7 @@ class Deliveries:
             else:
                 generation = self._new_generation(claim, row["generation"] + 1, archive_name=name, **about)
             if sent_meanwhile:  # how far the stage is tells from now on how much of the archive is sent
-                self._write(claim, done_bytes=F("sent_bytes"), total_bytes=size, rate=None)
+                self._write(claim, done_bytes=F("sent_bytes"), total_bytes=size, rate=None, told_at=Now())
             note(claim.delivery_id, StepKind.PACKED, worker=self.worker, size=size, sha256=sha256)
             if pictures or claim.generation:
                 Picture.objects.filter(delivery_id=claim.delivery_id).delete()

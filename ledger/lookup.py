@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db.models import Prefetch, Q
 
+from ledger import counts
 from ledger.addresses import path_of
 from ledger.models import Delivery, Notification
 from ledger.simulation import Simulation, both, capital, simulation_of
@@ -19,6 +20,7 @@ from ledger.work import seconds, seconds_until, unit_of_work
 from messaging.amounts import amount, duration, how_far
 
 LEAST_OF_ID, ID_DIGITS = 4, 32  # digits by which an id may be named
+FRESH_SECONDS = 15.0  # workers tell how far they are every few seconds; what is older says nothing of the speed now
 RESULTS, ARCHIVE = "results", "archive"  # what the bytes of a progress are of
 
 
@@ -84,8 +86,9 @@ class Progress:
         of: what the bytes are of: ``results`` that are packed, and read for the summary, while the archive is being
             made; ``archive`` once it is whole, and what is sent of it counts.
         done: bytes of ``total``; a total of 0 is not known.
-        rate: bytes a second of late; None: not known.
+        rate: bytes a second of late; None: not known, or not any more.
         seconds: since the stage began.
+        age: seconds since the worker has said so.
     """
 
     of: str
@@ -93,11 +96,15 @@ class Progress:
     total: int
     rate: float | None
     seconds: float
+    age: float = 0.0
 
     def __str__(self) -> str:
         """Bytes, rate, time left; nothing before the first byte."""
+        if not self.done:
+            return ""
         verb = "to read" if self.of == RESULTS else ""
-        return how_far(self.done, self.total, self.rate, verb) if self.done else ""
+        since = f", nothing new for {duration(self.age)}" if self.age > FRESH_SECONDS else ""
+        return how_far(self.done, self.total, self.rate, verb) + since
 
     @property
     def whole(self) -> bool:
@@ -117,6 +124,8 @@ class DeliveryView:
         keep_until: the day until which mails, or its page, promise the archive; None: for ever, or not promised yet.
         progress: how far the stage is, while WORKING.
         lease_over: seconds since the lease of the worker has run out, while WORKING; None: it holds.
+        lease_left: seconds until the lease of a worker runs out that has ended, while WORKING; None: it has not, or
+            nobody knows.
         statistics: label and value of the key ones; ``notes``: what to know before trusting them.
         warnings: what is not in the archive, and why.
         page: address of its page below that of the site; empty: it has none (any more).
@@ -140,6 +149,7 @@ class DeliveryView:
     worker: str
     progress: Progress | None
     lease_over: float | None
+    lease_left: float | None
     received_at: datetime
     ended_at: datetime | None
     sent_bytes: int
@@ -198,17 +208,24 @@ class DeliveryView:
         return sentences[State(self.state)]
 
     def _in_work(self) -> str:
-        if self.lease_over is None:
+        if self._held:
             return f"A worker ({self.worker}) has it in work: {self.doing}."
+        had = f"The worker ({self.worker}) that had it in work ({doing(self.stage, self.progress, alive=False)}) is "
+        if self.lease_over is None:
+            left = duration(self.lease_left or 0)
+            return f"{had}gone; another worker takes over after its lease, which ends in {left}."
         return (
-            f"The worker ({self.worker}) that had it in work ({doing(self.stage, self.progress, alive=False)}) is not "
-            f"heard of any more, its lease ran out {duration(self.lease_over)} ago; another worker takes over."
+            f"{had}not heard of any more, its lease ran out {duration(self.lease_over)} ago; another worker takes over."
         )
+
+    @property
+    def _held(self) -> bool:
+        return self.lease_over is None and self.lease_left is None
 
     @property
     def doing(self) -> str:
         """What the worker that has it does, and how far it is, in a few words; empty: none has it."""
-        return doing(self.stage, self.progress) if self.progress and self.lease_over is None else ""
+        return doing(self.stage, self.progress) if self.progress and self._held else ""
 
     def as_json(self) -> dict[str, Any]:
         """All of it, ready for JSON, with `sentence` and `doing`."""
@@ -275,6 +292,7 @@ def _rows() -> Any:
     left = {
         "wait_left": seconds_until("waiting_until"),
         "stage_left": seconds_until("stage_since"),
+        "told_left": seconds_until("told_at"),
         "lease_left": seconds_until("lease_until"),
     }
     notices = Notification.objects.select_related("digest").annotate(
@@ -284,11 +302,17 @@ def _rows() -> Any:
 
 
 def progress_of(row: Any) -> Progress | None:
-    """How far the stage of a row is, with ``stage_left`` as `seconds_until` tells it; None: it is not in work."""
+    """How far the stage of a row is; None: it is not in work.
+
+    Args:
+        row: with ``stage_left`` and ``told_left`` as `seconds_until` tells them.
+    """
     if row.state != State.WORKING or row.stage_left is None:
         return None
     of = ARCHIVE if row.stage == Stage.STORING and row.archive_size is not None else RESULTS
-    return Progress(of, row.done_bytes, row.total_bytes, row.rate, -row.stage_left.total_seconds())
+    age = max(0.0, -row.told_left.total_seconds()) if row.told_left is not None else 0.0
+    rate = row.rate if age <= FRESH_SECONDS else None
+    return Progress(of, row.done_bytes, row.total_bytes, rate, -row.stage_left.total_seconds(), age)
 
 
 def _lease_over(row: Any) -> float | None:
@@ -323,6 +347,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         worker=row.worker,
         progress=progress_of(row),
         lease_over=_lease_over(row),
+        lease_left=seconds(row.lease_left) if row.state == State.WORKING and counts.has_ended(row.worker) else None,
         received_at=row.received_at,
         ended_at=row.ended_at,
         sent_bytes=row.sent_bytes,

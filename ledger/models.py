@@ -106,6 +106,7 @@ class Delivery(models.Model):
     done_bytes = models.PositiveBigIntegerField(default=0, help_text="How far the stage is.")
     total_bytes = models.PositiveBigIntegerField(default=0, help_text="How far it has to go; 0: not known.")
     rate = models.FloatField(null=True, help_text="Bytes a second of late; null: not known.")
+    told_at = models.DateTimeField(null=True, help_text="When its worker has said so.")
     stage_since = models.DateTimeField(null=True)
     stored = models.JSONField(null=True, help_text="What the storage service has confirmed to hold.")
     stored_backend = models.CharField(max_length=200, blank=True)

@@ -256,10 +256,15 @@ def _age(pile: counts.Pile) -> tuple[str, bool]:
 def _workers() -> list[Worker]:
     found = {one.place: Worker(one.role, one.place) for one in counts.processes() if one.role in counts.ROLES}
     held = Delivery.objects.filter(state=State.WORKING).annotate(
-        lease_left=seconds_until("lease_until"), stage_left=seconds_until("stage_since")
+        lease_left=seconds_until("lease_until"),
+        stage_left=seconds_until("stage_since"),
+        told_left=seconds_until("told_at"),
     )
     for row in held.order_by("started_at")[:MOST_WORK]:
-        worker = found.setdefault(row.worker, Worker("worker", row.worker, alive=seconds(row.lease_left) > 0))
+        worker = found.get(row.worker)
+        if worker is None:
+            alive = seconds(row.lease_left) > 0 and not counts.has_ended(row.worker)
+            worker = found[row.worker] = Worker("worker", row.worker, alive=alive)
         said = doing(row.stage, progress_of(row), alive=worker.alive)
         worker.work.append(Work(str(row), _delivery(row.pk), said))
     return sorted(found.values(), key=lambda one: (one.role != "worker", one.role, one.place))

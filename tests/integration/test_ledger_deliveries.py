@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -523,6 +525,52 @@ def test_a_worker_whose_lease_has_run_out_is_not_told_to_work(deliveries: Delive
     told = find(str(one.id))[0].sentence()
     assert "that had it in work (packaging) is not heard of any more, its lease ran out 1 min 15 s ago" in told, told
     assert told.endswith("; another worker takes over.")
+
+
+def test_how_fast_it_went_a_while_ago_is_not_told_as_if_it_were_now(deliveries: Deliveries) -> None:
+    from ledger.api import Far, Stage, find
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    one = event()
+    held = claimed(deliveries, one)
+    deliveries.enter(held, Stage.PACKAGING)
+    deliveries.progress(held, Far(100, 815, 10))
+    Delivery.objects.filter(id=one.id).update(told_at=from_now(-40))
+
+    view = find(str(one.id))[0]
+    assert view.doing == "packaging, 100 bytes of 815 bytes, nothing new for 40 s"
+    assert view.progress is not None
+    assert view.progress.rate is None
+    deliveries.progress(held, Far(105, 815, 5))
+    assert find(str(one.id))[0].doing == "packaging, 105 bytes of 815 bytes, 5 bytes/s, 2 min 22 s left to read"
+
+
+def test_a_worker_of_this_machine_that_was_killed_is_gone_before_its_lease_is_over(sqlite_ledger: Settings) -> None:
+    from ledger.api import Deliveries, Far, Stage, find
+    from ledger.processes import of_this_machine
+    from ledger.tables import ready
+
+    del sqlite_ledger
+    ready("worker")
+    told = []
+    for number in (os.getpid(), 2**30):  # as no process is numbered
+        deliveries = Deliveries(of_this_machine(number), lease=30, overdue=60)
+        one = event()
+        held = claimed(deliveries, one)
+        deliveries.enter(held, Stage.PACKAGING)
+        deliveries.progress(held, Far(100, 815, 10))
+        told.append(find(str(one.id))[0])
+
+    alive, killed = told
+    assert alive.sentence().endswith(
+        "has it in work: packaging, 100 bytes of 815 bytes, 10 bytes/s, 1 min 12 s left to read."
+    )
+    assert re.search(
+        r"\(packaging\) is gone; another worker takes over after its lease, which ends in (30|29) s\.$",
+        killed.sentence(),
+    )
+    assert (killed.doing, killed.lease_over) == ("", None)
 
 
 def test_an_upload_that_was_not_finished_keeps_its_generation_unless_the_bytes_differ(

@@ -132,6 +132,21 @@ def test_it_shows_who_is_alive_and_what_each_does(client: Client) -> None:
     assert "worker host:1 gone rho = 0.8 packaging" in rows(shown(client), "workers")
 
 
+def test_a_worker_that_was_killed_here_is_shown_as_gone_at_once(client: Client) -> None:
+    from ledger.api import Deliveries, Far, Stage
+    from ledger.processes import of_this_machine
+
+    dead = Deliveries(of_this_machine(2**30), lease=30, overdue=60)  # as no process is numbered
+    one = event(title="rho = 0.8")
+    held: Any = dead.claim(one, one.to_bytes(), None)
+    dead.enter(held, Stage.STORING)
+    dead.progress(held, Far(3_000_000, 8_000_000, 82_000_000))
+
+    (row,) = [one for one in rows(shown(client), "workers") if "rho" in one]
+    assert row.startswith(f"worker {of_this_machine(2**30)} gone rho = 0.8 ")
+    assert "/s" not in row
+
+
 def test_it_shows_the_last_failures_with_their_reasons_and_runs_nothing_that_others_wrote(client: Client) -> None:
     from ledger.api import Deliveries
 
