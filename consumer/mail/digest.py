@@ -17,12 +17,14 @@ from messaging.visible import shortened
 
 MOST_ROWS = 40  # with four statistics, 80 kB: Gmail clips what is longer than 102 kB
 MOST_NAMED = 5  # runs of one row, or of one reason
+MOST_LINKED = 100  # runs that each have a link
 MOST_GROUPS = 10  # reasons, and things to know
-MOST_COLUMNS = 3  # of parameters
+MOST_COLUMNS = 3  # of parameters, in the text
 LONGEST_VALUE = 40
 MOST_DECIMALS = 5
 LARGEST = 1e6  # that is written without powers of ten or groups
 LONGEST_NAME = 40
+NOBODY: dict[str, Any] = {"runs": [], "more": 0}
 _DIGITS = re.compile(r"\d+")
 
 
@@ -34,17 +36,17 @@ def digest(notice: DigestNotice, site: str) -> dict[str, Any]:
     failed = [run for run in delivered if run.event.outcome != "succeeded"]
     table = _table(matrix([*notice.before, *told]), site)
     kicker = outcome(notice)
-    troubles = [count(len(failed), "simulation") + " failed"] if failed else []
-    noted = [run for run in delivered if run.notes]
-    troubles += [count(len(noted), "run") + " with something to know"] if noted else []
+    noted = sum(bool(run.notes) for run in delivered)
+    known = [f"see the {'note' if noted == 1 else 'notes'} about {count(noted, 'run')}"] if noted else []
     return _common(notice, site) | {
         "subject": f"{notice.campaign}: {kicker}",
-        "kicker": ", ".join([kicker, *troubles]),
-        "glance": ". ".join([kicker, *troubles]),
-        "tone": "bad" if not delivered else "warn" if lost or troubles else "good",
+        "kicker": "; ".join([kicker, *known]),
+        "glance": "; ".join([kicker, *known]),
+        "tone": "bad" if not delivered else "warn" if lost or failed or noted else "good",
         "before": len(notice.before),
         "table": table,
         "lines": _lines(table),
+        "listed": [_link(run, run.event.simulation_id, site) for run in delivered] if _few(told) else [],
         "lost": _grouped(((run.reason, run) for run in lost), site),
         "failed": _grouped(((f"{run.event.outcome}{exit_code(run.event)}", run) for run in failed), site),
         "notes": _grouped(((note, run) for run in delivered for note in dict.fromkeys(run.notes)), site),
@@ -65,19 +67,30 @@ def reminder(notice: DigestNotice, site: str) -> dict[str, Any]:
 
 
 def outcome(notice: DigestNotice) -> str:
-    """The first line: ``198 of 200 runs delivered, 2 failed``."""
+    """The first line: ``198 of 200 runs delivered, 3 of them failed, 2 not delivered``."""
     lost = sum(run.kind == Kind.FAILED for run in notice.outcomes)
+    failed = sum(run.kind != Kind.FAILED and run.event.outcome != "succeeded" for run in notice.outcomes)
     delivered, all_of_them = len(notice.outcomes) - lost, notice.runs or 0
     told = len(notice.outcomes) + len(notice.before)
     if notice.before:
-        words = [f"{count(delivered, 'further run')} delivered"] if delivered else []
-        words += [f"{lost} failed" if delivered else f"{count(lost, 'further run')} failed"] if lost else []
+        words = [f"{count(delivered, 'further run')} delivered{_of_them(failed, delivered)}"] if delivered else []
+        words += [f"{lost if delivered else count(lost, 'further run')} not delivered"] if lost else []
         return ", ".join(words) + (f" ({told} of {all_of_them} so far)" if told <= all_of_them else "")
     of = f" of {all_of_them}" if all_of_them > delivered else ""
     words = [f"{delivered}{of} {'run' if (all_of_them or delivered) == 1 else 'runs'} delivered"]
-    words += [f"{lost} failed"] if lost else []
+    words[0] += _of_them(failed, delivered)
+    words += [f"{lost} not delivered"] if lost else []
     words += [f"{all_of_them - told} still open"] if all_of_them > told else []
     return ", ".join(words)
+
+
+def _of_them(failed: int, delivered: int) -> str:
+    """How many of the delivered runs are of simulations that did not succeed."""
+    if not failed:
+        return ""
+    if failed == delivered:
+        return ", but it failed" if delivered == 1 else ", but all of them failed"
+    return f", {failed} of them failed"
 
 
 def _common(notice: DigestNotice, site: str) -> dict[str, Any]:
@@ -105,16 +118,19 @@ def _ends(run: RunOutcome) -> tuple[bool, str]:
 
 
 def _table(table: Matrix, site: str) -> dict[str, Any]:
-    together = len(table.parameters) > MOST_COLUMNS or not table.parameters
+    together = len(table.parameters) > MOST_COLUMNS
+    few = _few([run for row in table.rows for run in (*row.good, *row.lost, *row.failed)])
     columns = [_Column(table, place) for place in range(len(table.statistics))]
     return {
         "common": [f"{name} = {value}" for name, value in table.common],
-        "parameters": ["parameters"] if together else [shortened(name, LONGEST_NAME) for name in table.parameters],
+        "parameters": ["combination"] if together else [shortened(name, LONGEST_NAME) for name in table.parameters],
         "statistics": [column.head for column in columns],
         "rows": [
             {
+                "combination": _joined(table, row),
                 "values": [_joined(table, row)] if together else [shortened(one, LONGEST_VALUE) for one in row.values],
                 "runs": _number_of(row),
+                "good": _named(row.good, replication, site, MOST_LINKED) if few else NOBODY,
                 "lost": _named([*row.lost, *row.failed], replication, site),
                 "cells": [column.cell(row) for column in columns],
             }
@@ -176,7 +192,7 @@ def _shown(mean: float, half: float) -> tuple[str, str]:
 
 def _joined(table: Matrix, row: Row) -> str:
     told = [f"{name} = {value}" for name, value in zip(table.parameters, row.values, strict=True) if value]
-    return shortened(", ".join(told) or "all alike", 3 * LONGEST_VALUE)
+    return shortened(", ".join(told), 3 * LONGEST_VALUE)
 
 
 def _number_of(row: Row) -> str:
@@ -184,13 +200,22 @@ def _number_of(row: Row) -> str:
     return f"{len(row.good)} of {together}" if len(row.good) < together else str(together)
 
 
-def _named(runs: Sequence[RunOutcome], name: Callable[[RunOutcome], str], site: str) -> dict[str, Any]:
-    """The first runs by their names, each with the address of its page."""
-    named = [
-        {"name": shortened(name(run), LONGEST_NAME), "page": f"{site}{run.page}" if site and run.page else ""}
-        for run in runs[:MOST_NAMED]
-    ]
-    return {"runs": named, "more": max(0, len(runs) - MOST_NAMED)}
+def _few(runs: Sequence[RunOutcome]) -> bool:
+    """Whether there is room for a link to each."""
+    return len(runs) <= MOST_LINKED
+
+
+def _named(
+    runs: Sequence[RunOutcome], name: Callable[[RunOutcome], str], site: str, most: int = MOST_NAMED
+) -> dict[str, Any]:
+    """The first runs by their names, each with where it leads."""
+    return {"runs": [_link(run, name(run), site) for run in runs[:most]], "more": max(0, len(runs) - most)}
+
+
+def _link(run: RunOutcome, name: str, site: str) -> dict[str, str]:
+    """A run's page, where the site's address is known, or else its archive."""
+    page = f"{site}{run.page}" if site and run.page else run.link
+    return {"name": shortened(name, LONGEST_NAME), "page": page}
 
 
 def _grouped(told: Iterable[tuple[str, RunOutcome]], site: str) -> list[dict[str, Any]]:
@@ -210,6 +235,5 @@ def _grouped(told: Iterable[tuple[str, RunOutcome]], site: str) -> list[dict[str
     ]
     rest = sum(map(len, largest[MOST_GROUPS:]))
     if rest:
-        none = {"runs": [], "more": 0}
-        lines.append({"runs": f"and {count(rest, 'run')} more", "text": "", "alike": False, "named": none})
+        lines.append({"runs": f"and {count(rest, 'run')} more", "text": "", "alike": False, "named": NOBODY})
     return lines

@@ -60,6 +60,7 @@ class Renderer:
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
+        self._templates.filters["breakable"] = words.breakable
         loader = self._templates.loader
         assert loader is not None
         styles = loader.get_source(self._templates, "mail.css")[0]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, timedelta
+
+from markupsafe import Markup, escape
 
 from ledger.api import Contents, Stage
 from messaging.amounts import file_size
@@ -18,6 +21,8 @@ STAGES: Mapping[str, str] = {
     Stage.LINKING: "when the link was to be made",
 }
 LONGEST_NAME = 60
+LONGEST_WORD = 20  # that no line ends within
+_JOINTS = re.compile(r"(?<=[._:\]/])(?=\w)|(?<=[a-z])(?=[A-Z])")
 
 
 def ran(event: Completed) -> str:
@@ -28,7 +33,7 @@ def ran(event: Completed) -> str:
     if event.finished:
         parts.append(f"ended {event.finished.astimezone(UTC):%d %B %Y, %H:%M} UTC")
     if event.host:
-        parts.append(f"on {event.host}")
+        parts.append(f"on {event.host}" if parts else f"ran on {event.host}")
     text = ", ".join(parts)
     return text[:1].upper() + text[1:]
 
@@ -58,6 +63,13 @@ def inside(contents: Contents | None) -> list[str]:
     if contents.summary:
         lines.append(f"{contents.summary}/report.html, with plots and tables of all numbers")
     return lines
+
+
+def breakable(text: str, longest: int = LONGEST_WORD) -> Markup:
+    """For HTML: a line may end within a word longer than that, where the parts of a name meet."""
+    return Markup(" ").join(
+        escape(word) if len(word) <= longest else Markup("<wbr>").join(_JOINTS.split(word)) for word in text.split(" ")
+    )
 
 
 def blocks(text: str) -> list[dict[str, str | bool]]:

@@ -115,7 +115,7 @@ def test_a_study_is_one_mail_for_each_recipient_and_what_comes_later_another_one
     installation.wait_until_quiet()
     assert [len(to(installation, one)) for one in (ANNA, BERT, CARL)] == [1, 1, 1]
     for (mail,) in (to(installation, ANNA), to(installation, BERT)):
-        assert mail["Subject"] == "queue-study: 12 of 13 runs delivered, 1 failed"
+        assert mail["Subject"] == "queue-study: 12 of 13 runs delivered, 1 not delivered"
         told = {row["delivery"]: row for row in attached(mail)}
         assert set(told) == {*ids, lost_id}
         for event_id, run in zip(ids, runs, strict=True):

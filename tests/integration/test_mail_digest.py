@@ -159,20 +159,20 @@ def test_only_simulations_that_succeeded_count_and_a_statistic_that_some_lack_sa
         assert "2.0 ±\u202f2.5 3 runs" in text, "4.303 * 1 / sqrt(3)"
         assert "failed (exit code 139)" in text
         assert "The folder is empty." in text
-    assert mail["Subject"] == "study: 5 of 6 runs delivered, 1 failed"
+    assert mail["Subject"] == "study: 5 of 6 runs delivered, 1 of them failed, 1 not delivered"
 
 
 @pytest.mark.parametrize(
     ("delivered", "failed", "before", "runs", "first"),
     [
-        (198, 2, 0, 200, "198 of 200 runs delivered, 2 failed"),
+        (198, 2, 0, 200, "198 of 200 runs delivered, 2 not delivered"),
         (200, 0, 0, 200, "200 runs delivered"),
         (1, 0, 0, 1, "1 run delivered"),
-        (190, 2, 0, 200, "190 of 200 runs delivered, 2 failed, 8 still open"),
-        (3, 1, 0, None, "3 runs delivered, 1 failed"),
-        (0, 2, 0, 2, "0 of 2 runs delivered, 2 failed"),
-        (3, 1, 196, 200, "3 further runs delivered, 1 failed (200 of 200 so far)"),
-        (0, 1, 3, None, "1 further run failed"),
+        (190, 2, 0, 200, "190 of 200 runs delivered, 2 not delivered, 8 still open"),
+        (3, 1, 0, None, "3 runs delivered, 1 not delivered"),
+        (0, 2, 0, 2, "0 of 2 runs delivered, 2 not delivered"),
+        (3, 1, 196, 200, "3 further runs delivered, 1 not delivered (200 of 200 so far)"),
+        (0, 1, 3, None, "1 further run not delivered"),
         (5, 0, 5, 4, "5 further runs delivered"),
     ],
 )
@@ -189,17 +189,50 @@ def test_the_first_line_is_the_outcome(delivered: int, failed: int, before: int,
     assert (f"The table holds {before} runs that earlier mails told of" in text) == bool(before)
 
 
-def test_failed_runs_lead_to_their_pages_where_the_site_s_address_is_known() -> None:
+def test_runs_lead_to_their_pages_where_the_site_s_address_is_known_or_to_their_archives() -> None:
     told = [outcome(1, {"n": 1, "seed": 1}, 1.0), lost(2, {"n": 1, "seed": 2}, "The disk was full.")]
     mail = render(*told, runs=2)
 
     links = [(one.words, one.attributes["href"]) for one in page(mail).all("a")]
-    assert links == [("seed 2", f"{SITE}/d/key-2/"), ("run-2", f"{SITE}/d/key-2/")], "in the table, and with its reason"
+    in_the_table = [("seed 1", f"{SITE}/d/key-1/"), ("seed 2", f"{SITE}/d/key-2/")]
+    assert links == [*in_the_table, ("run-2", f"{SITE}/d/key-2/")], "that one with its reason as well"
     assert f"run-2 {SITE}/d/key-2/" in parts(mail)[0]
+    assert f"- run-1 {SITE}/d/key-1/" in parts(mail)[0]
     unknown = render(*told, runs=2, site="")
-    assert not list(page(unknown).all("a"))
+    assert [one.attributes["href"] for one in page(unknown).all("a")] == ["https://files.example.org/f/1"], (
+        "the archive"
+    )
     assert "/d/" not in parts(unknown)[0]
     assert "run-2" in parts(unknown)[0]
+
+
+def test_runs_that_are_too_many_for_a_link_each_are_found_in_the_file() -> None:
+    told = [outcome(number, {"n": number % 3, "seed": number}, 1.0) for number in range(101)]
+    mail = render(*told)
+
+    assert not list(page(mail).all("a"))
+    for text in (parts(mail)[0], page(mail).words):
+        assert "in the attached file runs.csv" in text
+        assert "key-7" not in text
+    assert attached(mail)[7]["page"] == f"{SITE}/d/key-7/"
+    assert len(list(page(render(*told[:100])).all("a"))) == 100
+
+
+@pytest.mark.parametrize(
+    ("failed", "delivered", "first"),
+    [
+        (1, 10, "10 runs delivered, 1 of them failed"),
+        (1, 1, "1 run delivered, but it failed"),
+        (3, 3, "3 runs delivered, but all of them failed"),
+    ],
+)
+def test_the_subject_names_simulations_that_failed_within_the_sum(failed: int, delivered: int, first: str) -> None:
+    told = [
+        outcome(number, {}, data={"outcome": "failed" if number < failed else "succeeded"})
+        for number in range(delivered)
+    ]
+
+    assert render(*told, runs=delivered)["Subject"] == f"study: {first}"
 
 
 def test_reasons_and_notes_that_differ_by_numbers_alone_are_told_once() -> None:
@@ -272,7 +305,7 @@ def test_a_large_study_shows_its_first_rows_and_the_file_has_the_rest() -> None:
     mail = render(*told)
 
     (table,) = (one for one in page(mail).all("table") if "matrix" in one.attributes.get("class", ""))
-    assert len(list(table.all("tr"))) == 41
+    assert len(list(table.all("tr"))) == 81, "heads, and two rows each"
     assert re.search(r"\n\d{3} more combinations are not shown here", parts(mail)[0])
     assert len(attached(mail)) == 1000
     assert len(parts(mail)[1]) < 100_000, "Gmail clips what is longer than 102 kB"
@@ -300,10 +333,11 @@ def test_the_sample_is_read_as_people_read_it(tmp_path: Path) -> None:
     words = page(sample(tmp_path, "digest")).words
 
     order = [
-        "78 of 80 runs delivered, 2 failed, 1 simulation failed",
+        "78 of 80 runs delivered, 1 of them failed, 2 not delivered; see the note about 1 run",
         "mm1-study",
         "In all runs: policy = fifo",
-        "load buffer runs lifeTime [s]",
+        "lifeTime [s]",
+        "load = 0.2, buffer = 10 · 10 runs: seed 0",
         "Not delivered",
         "Simulations that did not succeed",
         "To know before you trust the numbers",

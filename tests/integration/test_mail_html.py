@@ -64,7 +64,7 @@ def test_the_first_lines_tell_outcome_numbers_warnings_and_comparison_before_plo
     order = [
         "Simulation failed (exit code 1)",
         "M/M/1, load 0.8, repetition 3",
-        "queueLength, Mm1.queue, mean over time above all 4 earlier runs: 2.981 to 3.144, mean 3.07 3.243",
+        "queueLength Mm1.queue, mean over time above all 4 earlier runs: 2.981 to 3.144, mean 3.07 3.243",
         "To know before you trust the numbers",
         "4000 samples, largest 20",
         "Get the results",
