@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from ledger.expiry import end_of, keeps_until, until_when
 from ledger.keeping import longer
 from ledger.lookup import DeliveryView, find
 from ledger.models import Delivery
+from ledger.repeat import repeat
 from ledger.results import Contents, contents_of
 from ledger.simulation import capital
 from ledger.states import State
 from ledger.study import Compared, compared
 from ledger.work import unit_of_work
 from messaging.amounts import file_size
-from messaging.messages import parse_event
 
 HEADLINES = {
     State.RECEIVED: "On its way",
@@ -54,6 +52,7 @@ class Shown:
         early: why that is before the archive is removed; empty: it is not.
         longer: until when it could be kept instead.
         again: a command that has the results delivered again; empty: where they lie is not kept any more.
+        choose: what is to be chosen in it.
         pictures: number, title, note and description of each plot.
     """
 
@@ -63,6 +62,7 @@ class Shown:
     early: str
     longer: date | None
     again: str
+    choose: str
     inside: str
     lines: tuple[Line, ...]
     statistics: tuple[Compared, ...]
@@ -118,13 +118,15 @@ def shown(key: str, most_days: int) -> Shown | None:
         return None
     (view,) = [one for one in find(str(row.id)) if one.id == row.id]
     until, early = _until(row)
+    again, choose = repeat(row)
     return Shown(
         view=view,
         size=file_size(row.archive_size or 0),
         until=until,
         early=early,
         longer=longer(row.id, most_days),
-        again=_again(row),
+        again=again,
+        choose=choose,
         inside=_inside(contents_of(row)),
         lines=tuple(sorted(_lines(row, view), key=lambda line: line.at)),
         statistics=compared(row),
@@ -185,18 +187,3 @@ def _inside(contents: Contents | None) -> str:
     return (
         f"{files}; {contents.summary}/report.html, with plots and tables of all numbers" if contents.summary else files
     )
-
-
-def _again(row: Delivery) -> str:
-    if not row.body:
-        return ""
-    event = parse_event(bytes(row.body)).data
-    parts = urlsplit(event.results.location)
-    where = unquote(parts.path) if parts.scheme == "file" else event.results.location
-    options = {"to": "YOU@EXAMPLE.ORG", "backend": event.backend, "simulation-id": event.simulation_id}
-    options |= {"title": event.title} if event.title else {}
-    lines = [f"simcourier publish {shlex.quote(where)}"]
-    lines += [
-        f"  --{option} {shlex.quote(value)}" for option, value in options.items()
-    ]  # no line ends within an option
-    return " \\\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,8 +15,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from backends.contract import Link, Stored
-from messaging.messages import SimulationCompleted
+from messaging.messages import Results, SimulationCompleted
 from messaging.settings import Settings
+from producer.event import completed_event
+from producer.options import publish_arguments
 from tests.support.events import event
 from tests.support.ledger import SECRET
 from tests.support.markup import Element, parsed
@@ -388,6 +391,7 @@ def test_after_its_keep_days_it_tells_what_it_was_and_how_to_get_it_again(
     from ledger.expiry import Removal, removed
     from ledger.models import Placement
 
+    defined("memory")
     one = delivered(deliveries)
     removed(Removal(Placement.objects.get().pk, one.id, "", "memory", Stored(key="k", size=3), expired=True, tries=0))
 
@@ -402,6 +406,59 @@ def test_after_its_keep_days_it_tells_what_it_was_and_how_to_get_it_again(
     assert not [each for each in shown.all("a") if each.words == "Get the results"]
     assert not list(shown.all("form"))
     assert [each.attributes["src"] for each in shown.all("img")]
+
+
+def defined(*identifiers: str) -> None:
+    from ledger.models import StorageBackend
+
+    for one in identifiers:
+        StorageBackend.objects.create(storage_backend=one, storage_backend_id=one)
+
+
+def test_the_repeat_of_a_run_belongs_to_its_study_again(client: Client, deliveries: Deliveries) -> None:
+    """What the page shows is read as the command line reads it, and compared with the first event."""
+    from producer.commands import publish
+
+    defined("memory", "memory-2")
+    study = {"id": "rho study", "parameters": {"rho": 0.8, "seed": 3, "policy": "it's fifo", "fast": True}, "runs": 80}
+    first = event(
+        "/scratch/an na/mm1",
+        campaign=study,
+        simulator="OMNeT++ 6",
+        labels={"group": "a b"},
+        fallback_backends=["nosuch", "memory-2"],
+        outcome="failed",
+        exit_code=3,
+    )
+    results = Results(location="file:///scratch/an%20na/mm1", include=("*.sca",), exclude=("*.log",))
+    first = first.model_copy(update={"data": first.data.model_copy(update={"results": results})})
+    deliveries.fail(claimed(deliveries, first), "The results folder does not exist.")
+
+    (again,) = page(client, first).all("pre")
+    words = shlex.split(again.text.replace("\\\n", " "))
+    read = publish.make_context("publish", words[2:], help_option_names=["-h", "--help"]).params
+    folder, outcome, code = read.pop("results"), read.pop("outcome"), read.pop("exit_code")
+    told = publish_arguments({name: read[name] for name in read if name not in {"wait", "as_json"}})
+    repeated = completed_event(
+        folder, outcome=outcome, exit_code=code, now=datetime.now(UTC), max_bytes=10**6, look=False, **told
+    ).data
+    expected = first.data.model_copy(
+        update={"recipients": ("YOU@EXAMPLE.ORG",), "fallback_backends": ("memory-2",), "host": repeated.host}
+    )
+    assert repeated.campaign == expected.campaign
+    assert repeated == expected
+
+
+def test_a_backend_that_is_not_there_is_not_offered_again(client: Client, deliveries: Deliveries) -> None:
+    one = event(backend="nosuch")
+    deliveries.fail(claimed(deliveries, one), "No storage backend has the identifier 'nosuch'.")
+
+    assert "ask the operator for one" in page(client, one).words
+    defined("local", "dropbox-group")
+    shown = page(client, one)
+    (again,) = shown.all("pre")
+    assert "--backend BACKEND " in again.words
+    assert "put one of these in place of BACKEND: dropbox-group, local." in shown.words
 
 
 def test_a_failed_one_says_why_and_can_be_mailed_again(client: Client, deliveries: Deliveries) -> None:
