@@ -150,18 +150,27 @@ def locate(location: str, roots: Sequence[str]) -> Path:
         folder = asked.resolve(strict=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         if roots and not any(asked.is_relative_to(root) for root in roots):  # what is there is nobody's business
-            raise Undeliverable(_outside(asked)) from error
+            raise Undeliverable(_outside(asked, roots)) from error
         raise Undeliverable(f"The results folder {asked} does not exist.") from error
     except (PermissionError, RuntimeError) as error:
         raise Undeliverable(f"The results folder {asked} cannot be read by the worker.") from error
     if not _inside(folder, roots):
-        raise Undeliverable(_outside(asked))
+        raise Undeliverable(_outside(asked, roots))
     if not folder.is_dir():
         raise Undeliverable(f"The results' location {asked} is not a folder.")
     return folder
 
 
-def _outside(asked: Path) -> str:
+def _outside(asked: Path, roots: Sequence[str]) -> str:
+    for root in roots:
+        try:
+            no_follow.without_links(Path(root))
+        except no_follow.LinkOfOthers as error:
+            if asked.is_relative_to(root):
+                return (
+                    f"The results folder {asked} is below a link, {error.link}, of somebody who is neither root nor "
+                    "the worker's user: such links are not followed."
+                )
     return f"The results folder {asked} is outside the folders that results may come from."
 
 
@@ -276,4 +285,12 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _inside(path: Path, roots: Sequence[str]) -> bool:
-    return not roots or any(path.is_relative_to(Path(root).resolve()) for root in roots)
+    """Whether a path without links lies below a root."""
+    return not roots or any(path.is_relative_to(root) for root in map(_without_links, roots) if root is not None)
+
+
+def _without_links(root: str) -> Path | None:
+    try:
+        return no_follow.without_links(Path(root))
+    except no_follow.LinkOfOthers:
+        return None

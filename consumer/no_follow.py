@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 _PATH = getattr(os, "O_PATH", os.O_RDONLY)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -20,6 +22,7 @@ _STEP = _PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _OPENAT2 = 437  # on every architecture but Alpha
 _RESOLVE_NO_SYMLINKS = 0x04
 _AT_FDCWD = -100
+MOST_LINKS = 40  # of one path, as the kernel has it
 
 
 def open_file(path: str) -> int:
@@ -46,6 +49,53 @@ def status(path: str) -> os.stat_result:
         return os.fstat(handle)
     finally:
         os.close(handle)
+
+
+class LinkOfOthers(Exception):
+    """A link on the way belongs neither to root nor to this process's user."""
+
+    def __init__(self, link: Path) -> None:
+        super().__init__(str(link))
+        self.link = link
+
+
+def without_links(path: Path) -> Path:
+    """A path with its links resolved, those of root and of this process's user alone.
+
+    What an operator has set is looked up anew each time, and people may own folders on the way to it: a link that one
+    of them puts there leads wherever they like.
+
+    Args:
+        path: absolute; its end need not be there.
+
+    Raises:
+        LinkOfOthers: somebody else has made a link on the way.
+        OSError: a part cannot be looked at, or the links lead in a circle.
+    """
+    own = {0, os.geteuid()}
+    here, ahead, links = Path("/"), list(reversed(path.parts[1:])), 0
+    while ahead:
+        part = ahead.pop()
+        if part == "..":
+            here = here.parent
+            continue
+        try:
+            status = os.lstat(here / part)
+        except (FileNotFoundError, NotADirectoryError):
+            return here.joinpath(part, *reversed(ahead))
+        if not stat.S_ISLNK(status.st_mode):
+            here /= part
+            continue
+        if status.st_uid not in own:
+            raise LinkOfOthers(here / part)
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        target = (here / part).readlink()
+        if target.is_absolute():
+            here = Path("/")
+        ahead += reversed(target.parts[target.is_absolute() :])
+    return here
 
 
 def _open(path: str, flags: int) -> int:

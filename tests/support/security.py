@@ -133,6 +133,9 @@ ATTEMPTS = (
             lambda: _told(lambda: roots_for(["/home/{user}"], None), NoRoot)),
     Attempt("the same in another's name", "RabbitMQ closes the channel (406, user_id)",
             (RIGHTS, "test_a_simulator_cannot_speak_in_anothers_name")),
+    Attempt("one's own root replaced by a link to another's folder", "is below a link of somebody who is neither root "
+            "nor the worker's user",
+            ("tests/unit/test_collect.py", "test_a_root_that_its_owner_has_replaced_by_a_link_reaches_nothing")),
     Attempt("a user called `..` where roots have `{user}`", "There is no folder that results of the broker's user",
             lambda: _told(lambda: roots_for(["/home/{user}"], ".."), NoRoot)),
     Attempt("a `link.ready` with a link of one's own", "the broker does not allow it",

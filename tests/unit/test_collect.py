@@ -11,6 +11,7 @@ import pytest
 
 from consumer.collect import collect, locate
 from consumer.errors import NotNow, Undeliverable
+from consumer.no_follow import without_links
 from messaging.messages import Results
 
 
@@ -96,6 +97,41 @@ def test_a_link_that_leads_out_of_the_root_is_refused(results: Path, tmp_path: P
 
     with pytest.raises(Undeliverable, match="outside"):
         collect(of(root / "run"), (str(root),))
+
+
+@pytest.mark.parametrize("to", ["bob/results", "."])
+def test_a_root_that_its_owner_has_replaced_by_a_link_reaches_nothing(
+    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With roots such as /home/{user}/results everybody owns the folder in which their root lies."""
+    for folder in ("anna", "bob/results/run"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "bob" / "results" / "run" / "secret.sca").write_text("what Bob wrote")
+    (tmp_path / "anna" / "results").symlink_to(tmp_path / to, target_is_directory=True)
+    asked = tmp_path / "anna" / "results" / Path("bob/results/run").relative_to(to if to != "." else "")
+    root = (str(tmp_path / "anna" / "results"),)
+    assert names(asked, root) == ["secret.sca"], "a link of root or of the worker's own user is the operator's"
+
+    owner = os.lstat(tmp_path / "anna" / "results").st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    if owner == 0:
+        os.lchown(tmp_path / "anna" / "results", 12345, 12345)
+
+    with pytest.raises(Undeliverable, match=r"is below a link, .*/anna/results, of somebody"):
+        collect(of(asked), root)
+
+
+def test_links_on_the_way_to_a_root_are_followed_as_the_system_does(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "two").symlink_to("../three")
+    (tmp_path / "three").symlink_to(tmp_path / "one" / ".." / "results" / "..")
+    (tmp_path / "round").symlink_to("round")
+
+    assert without_links(tmp_path / "one" / "two" / "results" / "sub") == (results / "sub").resolve()
+    assert without_links(tmp_path / "not" / "there") == tmp_path.resolve() / "not" / "there"
+    assert without_links(Path("/")) == Path("/")
+    with pytest.raises(OSError, match="Too many levels"):
+        without_links(tmp_path / "round" / "x")
 
 
 @pytest.mark.parametrize("location", ["file:///a/../etc", "file://elsewhere/a", "s3://bucket/a", "file:relative"])
