@@ -5,7 +5,6 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from email.errors import MessageError
 from functools import partial
 from uuid import UUID
 
@@ -14,7 +13,7 @@ import structlog
 from consumer import metrics
 from consumer.decide import Attempt, Policy
 from consumer.loop import Ack, Bury, Later, Result
-from consumer.mail.render import Renderer
+from consumer.mail.render import NoAddress, Renderer
 from consumer.mail.transports import MailRefused, MailTransient, Transport
 from consumer.stop import Stop
 from ledger.api import LedgerUnavailable, Notice, Notices, Superseded
@@ -90,7 +89,7 @@ class EmailSender:
             return
         try:
             mail = self._renderer.render(notice, self._clock())
-        except (ValueError, MessageError) as error:
+        except NoAddress as error:
             self._notices.fail(notice, f"No mail can be sent to this address ({error}).")
             log.error("mail.refused", **facts, error=str(error))
             _count("refused", notice)

@@ -13,12 +13,13 @@ import hashlib
 import json
 import math
 from codecs import BOM_UTF8
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid4
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -65,6 +66,16 @@ def _at_most(count: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _told_in_utc(value: datetime | None) -> datetime | None:
+    """None for a moment of the first or last hours that a calendar has, which in UTC is of no year any more."""
+    try:
+        if value is not None:
+            value.astimezone(UTC)
+    except OverflowError:
+        return None
+    return value
+
+
 # Dropped, not refused: an event that was accepted before, and waits in a spool, a queue or the ledger, stays readable.
 _Visible = BeforeValidator(lambda value: visible(value) if isinstance(value, str) else value)
 Identifier = Annotated[
@@ -73,6 +84,7 @@ Identifier = Annotated[
 OneLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_ONE_LINE), _Visible]
 Recipient = Annotated[str, StringConstraints(max_length=254, pattern=_RECIPIENT), _Visible]
 Scalar = Annotated[str | int | float | bool | None, BeforeValidator(_scalar), _Visible]
+Moment = Annotated[AwareDatetime | None, AfterValidator(_told_in_utc)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
@@ -124,8 +136,8 @@ class Completed(_Part):
     configuration: Annotated[dict[Identifier, Scalar], _at_most(200)] = Field(default_factory=dict, max_length=200)
     outcome: Outcome = Outcome.SUCCEEDED
     exit_code: int | None = None
-    started: AwareDatetime | None = None
-    finished: AwareDatetime | None = None
+    started: Moment = None
+    finished: Moment = None
     host: OneLine = ""
     log_tail: Annotated[str, StringConstraints(max_length=LOG_TAIL_CHARACTERS), _Visible] = ""
     results: Results

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
@@ -41,6 +42,10 @@ REMINDER_SUBJECT = "Available {until}: {title}"
 WARNINGS_SHOWN = 20
 
 
+class NoAddress(Exception):
+    """The recipient's address cannot be put into a mail."""
+
+
 class Renderer:
     """Renders notifications.
 
@@ -70,12 +75,15 @@ class Renderer:
         """The mail; the same notice gives the same Message-ID, so that a mail sent twice can be told as one.
 
         Raises:
-            ValueError, MessageError: the recipient's address, or a text, cannot be put into a mail.
+            NoAddress: the recipient's address cannot be put into a mail.
         """
         mail = EmailMessage()
         domain = parseaddr(self._sender)[1].rpartition("@")[2] or "simcourier"
         mail["From"] = _address(self._sender)
-        mail["To"] = Address(addr_spec=notice.recipient)
+        try:
+            mail["To"] = Address(addr_spec=notice.recipient)
+        except (ValueError, MessageError) as error:
+            raise NoAddress(str(error)) from error
         mail["Date"] = format_datetime(now)
         mail["Message-ID"] = f"<{notice.id}@{domain}>"
         mail["Auto-Submitted"] = "auto-generated"
@@ -94,7 +102,7 @@ class Renderer:
             case _:
                 raise TypeError(notice)
         values |= {"picture": picture, "picture_id": f"plot.{notice.id}@{domain}"}
-        mail["Subject"] = values["subject"]
+        mail["Subject"] = _literal(values["subject"])
         mail.set_content(self._templates.get_template(f"{template}.txt.j2").render(values))
         html = self._inliner.inline(self._templates.get_template(f"{template}.html.j2").render(values))
         mail.add_alternative(html, subtype="html")
@@ -202,6 +210,11 @@ def _shortened(warnings: tuple[str, ...]) -> list[str]:
     if len(warnings) <= WARNINGS_SHOWN:
         return list(warnings)
     return [*warnings[:WARNINGS_SHOWN], f"and {len(warnings) - WARNINGS_SHOWN} more"]
+
+
+def _literal(text: str) -> str:
+    """A text for a header in which nothing is an encoded word (RFC 2047), which may hold line ends: other headers."""
+    return text.replace("=?", "=\u200b?")
 
 
 def _address(text: str) -> Address:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import uuid
 from datetime import UTC, date, datetime
 from email.message import EmailMessage
@@ -74,6 +76,41 @@ def test_a_later_end_of_the_link_does_not_change_the_promise(tmp_path: Path) -> 
 
 def test_kept_for_ever_says_so(tmp_path: Path) -> None:
     assert "without an end date" in parts(render(tmp_path, keep_until=None))[0]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "=?utf-8?q?ok=0D=0AFrom:_boss@example.org=0D=0A=0D=0AClick_here?=",
+        "=?utf-8?b?b2sNCkJjYzogZXZlQGV4YW1wbGUub3Jn?= and more",
+        "=?iso-8859-1?Q?a?= =?utf-8?q?=0ABcc:_x?=",
+        "is x =? 3",
+    ],
+)
+def test_no_title_makes_a_header_or_a_body_of_its_own(title: str, tmp_path: Path) -> None:
+    mail = render(tmp_path, {"title": title})
+
+    head, _, body = mail.as_bytes(policy=email.policy.SMTP).partition(b"\r\n\r\n")
+    received = email.message_from_bytes(head + b"\r\n\r\n" + body, policy=email.policy.default)
+    assert set(received.keys()) == set(render(tmp_path).keys())
+    assert len(received.keys()) == len(render(tmp_path).keys())
+    assert received["From"] == "SimCourier <sim@example.org>"
+    assert title in str(received["Subject"]).replace("\u200b", ""), "it is told as it was written"
+    assert b"Click" not in body.partition(b"--====")[0]
+
+
+def test_a_time_that_no_calendar_has_in_utc_is_left_out(tmp_path: Path) -> None:
+    text, _ = parts(render(tmp_path, {"finished": "9999-12-31T23:59:59-14:00", "started": "0001-01-01T00:00:00+14:00"}))
+
+    assert "9999" not in text
+    assert "ended" not in text
+
+
+def test_an_address_that_no_mail_can_have_is_told(tmp_path: Path) -> None:
+    from consumer.mail.render import NoAddress
+
+    with pytest.raises(NoAddress):
+        render(tmp_path, recipient="=?utf-8?q?=0D=0ABcc:_x?=@example.org")
 
 
 def test_html_in_a_title_or_a_file_name_stays_text(tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ ATTEMPTS = (
             lambda: _told(lambda: parse("zip://x::file:///etc"), WrongLocation)),
     Attempt("a line break in a title (header of a mail)", "data.title: one line without control characters is expected",
             lambda: _refused(title="x\r\nBcc: all@example.org")),
+    Attempt("the same written as an encoded word (RFC 2047)", "it stays text",
+            ("tests/integration/test_mail_text.py", "test_no_title_makes_a_header_or_a_body_of_its_own")),
     Attempt("characters in a title or label that turn the direction of text (`report<U+202E>gpj.exe`), or that nobody "
             "sees", "are dropped as the message is read: reportgpj.exe",
             ("tests/unit/test_messages.py", "test_what_nobody_sees_in_a_text_of_others_does_not_arrive")),
