@@ -147,6 +147,7 @@ def test_whoever_reads_of_a_missing_mail_is_told_what_is_known(tmp_path: Path, l
     with embedded() as services, new_stage(tmp_path / "stage", services, template=ledger_template) as stage:
         sent = stage.publish()
         assert stage.wait_for_mails([sent], 60)
+        stage.wait_until_quiet(30)  # the sender has noted that it was taken
         never = str(uuid4())
         stage.sent += [
             replace(sent, event_id=never),
