@@ -21,14 +21,13 @@ class Choice:
     def __init__(self, data: Completed) -> None:
         self._data = data
         self._chosen: Definition | None = None
+        self._passed_over = ""
         self._at = 0.0
 
     def first(self, *, accepted: bool) -> None:
         """See that there is one; raises as `choose`."""
-        self._chosen, self._at = (
-            choose(self._data.backend, self._data.fallback_backends, accepted=accepted),
-            monotonic(),
-        )
+        self._chosen, self._passed_over = choose(self._data.backend, self._data.fallback_backends, accepted=accepted)
+        self._at = monotonic()
 
     def now(self) -> Definition:
         """The one to be used now; raises as `choose`."""
@@ -37,13 +36,18 @@ class Choice:
         assert self._chosen is not None
         return self._chosen
 
+    @property
+    def passed_over(self) -> str:
+        """Why the last one that was chosen is not the one asked for; empty: it is."""
+        return self._passed_over
+
     def forget(self) -> None:
         """It cannot be used: look anew."""
         self._chosen = None
 
 
-def choose(wanted: str, fallbacks: tuple[str, ...], *, accepted: bool = False) -> Definition:
-    """The definition to store with: the one asked for, or the first fallback that can be used.
+def choose(wanted: str, fallbacks: tuple[str, ...], *, accepted: bool = False) -> tuple[Definition, str]:
+    """The definition to store with: the one asked for, or the first fallback that can be used, and why not the others.
 
     Args:
         wanted: its identifier; ``fallbacks`` likewise, in order.
@@ -65,12 +69,14 @@ def choose(wanted: str, fallbacks: tuple[str, ...], *, accepted: bool = False) -
             problems.append(f"The storage backend '{identifier}' is not active.")
         elif candidate.unhealthy_seconds > 0:
             unhealthy.append(candidate)
+            problems.append(_unhealthy(candidate))
         else:
-            return candidate
+            return candidate, " ".join(problems)
     if unhealthy:
         first = min(unhealthy, key=lambda one: one.unhealthy_seconds)
-        raise NotNow(
-            f"The storage backend '{first.identifier}' cannot be used at present: {first.unhealthy_reason}",
-            first.unhealthy_seconds,
-        )
+        raise NotNow(_unhealthy(first), first.unhealthy_seconds)
     raise Undeliverable(" ".join(problems))
+
+
+def _unhealthy(one: Definition) -> str:
+    return f"The storage backend '{one.identifier}' cannot be used at present: {one.unhealthy_reason}"

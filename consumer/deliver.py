@@ -132,13 +132,15 @@ def _store(
     """Store with the definition asked for, or with the first of its fallbacks that can be used."""
     data = hold.claim.event.data
     if sent is not None:
-        _note_stored(workshop, hold, generation, sent.chosen, sent.stored)
+        _note_stored(workshop, hold, generation, choice, sent)
         return sent.chosen, sent.stored
     while True:
         chosen = choice.now()
         try:
             with usable(workshop, chosen):
-                return chosen, _store_with(workshop, hold, http, chosen, packed, generation)
+                stored = _store_with(workshop, hold, http, chosen, packed, generation)
+                _note_stored(workshop, hold, generation, choice, Sent(chosen, stored))
+                return chosen, stored
         except NotNow:
             if not data.fallback_backends:
                 raise
@@ -157,13 +159,15 @@ def _store_with(
     faults.point("delivery.storing")
     backend = open_backend(chosen, http, workshop.site)
     stored: Stored = translate(lambda: backend.store(archive, progress))
-    _note_stored(workshop, hold, generation, chosen, stored)
     return stored
 
 
-def _note_stored(workshop: Workshop, hold: Hold, generation: int, chosen: Definition, stored: Stored) -> None:
+def _note_stored(workshop: Workshop, hold: Hold, generation: int, choice: Choice, sent: Sent) -> None:
+    chosen, stored = sent.chosen, sent.stored
     faults.point("delivery.stored")
-    workshop.deliveries.stored(hold.claim, backend=chosen.identifier, generation=generation, stored=stored)
+    workshop.deliveries.stored(
+        hold.claim, backend=chosen.identifier, generation=generation, stored=stored, passed_over=choice.passed_over
+    )
     hold.account.stored(chosen.identifier, stored.size)
     hold.account.enter(Stage.LINKING)
     mark_healthy(chosen.identifier)

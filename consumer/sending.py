@@ -17,14 +17,16 @@ from backends.registry import plugin
 from consumer.choice import Choice
 from consumer.errors import NotNow
 from consumer.lease import Hold
-from consumer.making import Making
+from consumer.making import Made, Making
 from consumer.package import Packed
 from consumer.packing.growing import GrowingArchive, prefix_sha256
+from consumer.report.key import NO_NUMBERS
 from consumer.snapshot import Snapshot
 from consumer.store import LedgerProgress, open_backend, translate
 from consumer.workshop import Workshop, usable
 from ledger.api import Definition, Far, Stage
 from messaging import faults
+from messaging.messages import Outcome
 from messaging.pace import Pace
 
 log = structlog.get_logger()
@@ -168,7 +170,7 @@ class Sending:
                 size=made.packed.size,
                 sha256=made.packed.sha256,
                 warnings=self._snapshot.left_out,
-                notes=made.notes,
+                notes=self._notes(made),
                 statistics=[asdict(one) for one in made.key.statistics] if made.key else [],
                 contents=_contents(self._snapshot, made.summary),
                 pictures=made.pictures,
@@ -182,6 +184,11 @@ class Sending:
                 generation=self._generation,
             )
         return made.packed
+
+    def _notes(self, made: Made) -> list[str]:
+        """Of a simulation that did not succeed, numbers are not to be expected."""
+        succeeded = self._hold.claim.event.data.outcome == Outcome.SUCCEEDED
+        return [note for note in made.notes if succeeded or note != NO_NUMBERS]
 
 
 def _contents(snapshot: Snapshot, summary: str) -> dict[str, Any]:

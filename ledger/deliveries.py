@@ -27,6 +27,7 @@ from messaging.terminal import harmless
 
 MOST_WARNINGS = 100
 LONGEST_WARNING = 500
+STORED_WITH = "Stored with "  # begins the note that it is not the storage backend that was asked for
 MOST_RUNS = 2**31 - 1  # of a campaign, that a column can hold
 DAY_SECONDS = 86400.0
 # A worker that was taken for dead may still be sending for a while.
@@ -405,15 +406,21 @@ class Deliveries:
         )
 
     @unit_of_work
-    def stored(self, claim: Claim, *, backend: str, generation: int, stored: Stored) -> None:
-        """Write that the service has confirmed the archive."""
+    def stored(self, claim: Claim, *, backend: str, generation: int, stored: Stored, passed_over: str = "") -> None:
+        """Write that the service has confirmed the archive.
+
+        Args:
+            passed_over: why it is not with the backend that was asked for, which is noted; empty: it is.
+        """
         record = stored.model_dump(mode="json")
         with transaction.atomic():
+            noted = self._noted(claim, backend, passed_over) if claim.event.data.fallback_backends else {}
             self._write(
                 claim,
                 **_entered(Stage.LINKING),
                 stored=record,
                 stored_backend=backend,
+                **noted,
                 checkpoint=None,
                 sent_bytes=stored.size,
                 crashes=0,
@@ -422,6 +429,15 @@ class Deliveries:
                 stored=record
             )
             note(claim.delivery_id, StepKind.STORED, worker=self.worker, size=stored.size, detail=backend)
+
+    @staticmethod
+    def _noted(claim: Claim, backend: str, passed_over: str) -> dict[str, list[str]]:
+        """The notes, with why another backend was not used; an earlier try may have gone to yet another."""
+        notes: list[str] = Delivery.objects.values_list("notes", flat=True).get(id=claim.delivery_id)
+        notes = [one for one in notes if not one.startswith(STORED_WITH)]
+        if passed_over:
+            notes.insert(0, harmless(f"{STORED_WITH}'{backend}': {passed_over[:1].lower()}{passed_over[1:]}"))
+        return {"notes": _shortened(notes)}
 
     @unit_of_work
     def finish(self, claim: Claim, link: Link, *, keep_days: int) -> None:

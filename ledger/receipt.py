@@ -127,7 +127,7 @@ def shown(key: str, most_days: int) -> Shown | None:
         longer=longer(row.id, most_days),
         again=again,
         choose=choose,
-        inside=_inside(contents_of(row)),
+        inside=_inside(contents_of(row), numbers=bool(row.statistics)),
         lines=tuple(sorted(_lines(row, view), key=lambda line: line.at)),
         statistics=compared(row),
         pictures=tuple(row.pictures.values_list("id", "title", "note", "alt")),
@@ -180,10 +180,10 @@ def _lines(row: Delivery, view: DeliveryView) -> Iterator[Line]:
             yield Line(notice.sent_at, "mailed", detail=f"{how}, to {masked(notice.recipient)}")
 
 
-def _inside(contents: Contents | None) -> str:
+def _inside(contents: Contents | None, *, numbers: bool) -> str:
     if contents is None:
         return ""
     files = f"{contents.files} {'file' if contents.files == 1 else 'files'} of the results, {file_size(contents.bytes)}"
-    return (
-        f"{files}; {contents.summary}/report.html, with plots and tables of all numbers" if contents.summary else files
-    )
+    if contents.summary and numbers:
+        files += f"; {contents.summary}/report.html, with plots and tables of all numbers"
+    return files

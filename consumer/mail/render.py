@@ -128,7 +128,7 @@ class Renderer:
             "delivery_id": notice.delivery_id,
             "exit": words.exit_code(event),
             "glance": ". ".join(at_a_glance if notice.kind != Kind.FAILED else [outcome.kicker, notice.reason]),
-            "inside": words.inside(notice.contents),
+            "inside": words.inside(notice.contents, numbers=bool(notice.statistics)),
             "kicker": outcome.kicker,
             "link": notice.link,
             "log_tail": event.log_tail.strip() if outcome.with_log else "",

@@ -53,14 +53,14 @@ def exit_code(event: Completed) -> str:
     return f" (exit code {event.exit_code})" if event.exit_code is not None else ""
 
 
-def inside(contents: Contents | None) -> list[str]:
-    """What is in the archive, a line each."""
+def inside(contents: Contents | None, *, numbers: bool) -> list[str]:
+    """What is in the archive, a line each; of its report only if there are ``numbers``."""
     if contents is None:
         return []
     lines = [f"{count(contents.files, 'file')} of the results, {file_size(contents.bytes)}"]
     if contents.files <= len(contents.names):
         lines[0] += f": {', '.join(shortened(name, LONGEST_NAME) for name in contents.names)}"
-    if contents.summary:
+    if contents.summary and numbers:
         lines.append(f"{contents.summary}/report.html, with plots and tables of all numbers")
     return lines
 

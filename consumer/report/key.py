@@ -14,6 +14,7 @@ from messaging.digits import count, share, with_unit
 from messaging.visible import shortened
 
 MOST_STATISTICS = 8
+NO_NUMBERS = "No numbers were found in these files."
 MOST_WARNINGS = 5
 LONGEST_LABEL = 160
 LONGEST_WARNING = 300
@@ -213,7 +214,7 @@ def _counts(summary: Summary) -> Iterator[str]:
         yield f"{ends} in the middle: {_named(cut)}. Was the simulation killed? What is whole was read."
     found = summary.scalars_found or summary.statistics_found or summary.vectors_found
     if summary.files and not (found or summary.scalars or summary.statistics or summary.vectors):
-        yield "No numbers were found in these files."
+        yield NO_NUMBERS
     if summary.missing_values:
         have = count(summary.missing_values, "number has no value and is", "numbers have no value and are")
         yield f"{have} left out{_missing(summary)}."

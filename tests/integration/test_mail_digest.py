@@ -340,7 +340,7 @@ def test_the_sample_is_read_as_people_read_it(tmp_path: Path) -> None:
         "load = 0.2, buffer = 10 · 10 runs: seed 0",
         "Not delivered",
         "Simulations that did not succeed",
-        "To know before you trust the numbers",
+        "To know",
         "The results",
         "until 03 June 2026, 23:59 UTC",
     ]

@@ -64,13 +64,13 @@ def test_the_first_lines_tell_outcome_numbers_warnings_and_comparison_before_plo
     order = [
         "Simulation failed (exit code 1)",
         "M/M/1, load 0.8, repetition 3",
+        "The end of the simulation's log",
         "queueLength Mm1.queue, mean over time above all 4 earlier runs: 2.981 to 3.144, mean 3.07 3.243",
-        "To know before you trust the numbers",
+        "To know",
         "4000 samples, largest 20",
         "Get the results",
         "until 03 June 2026, 23:59 UTC",
         "Not in the archive",
-        "The end of the simulation's log",
     ]
     places = [words.index(told, words.index("Simulation failed", 5)) for told in order]
     assert places == sorted(places)
@@ -111,14 +111,16 @@ def test_a_reminder_says_in_its_subject_until_when(tmp_path: Path) -> None:
 
 
 def test_what_is_inside_is_told_by_names_while_there_are_few(tmp_path: Path) -> None:
-    from ledger.api import Contents
+    from ledger.api import Compared, Contents
 
     few = Contents(2, 3000, ("a.sca", "b.vec"), "summary")
     many = Contents(4711, 3 * 1024**3, ("a.sca", "b.vec"), "")
 
-    told, _ = parts(render(tmp_path, contents=few))
+    told, _ = parts(render(tmp_path, contents=few, statistics=(Compared("delay", "3 s"),)))
     assert "2 files of the results, 2.9 KiB: a.sca, b.vec\n" in told
-    assert "summary/report.html" in told
+    assert "summary/report.html, with plots and tables of all numbers" in told
+    for told in parts(render(tmp_path, contents=few)):
+        assert "report.html" not in told, "there are no numbers"
     told, _ = parts(render(tmp_path, contents=many))
     assert "4711 files of the results, 3.0 GiB\n" in told
     assert "report.html" not in told

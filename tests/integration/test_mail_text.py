@@ -133,6 +133,7 @@ def test_a_simulation_that_failed_is_told_with_the_end_of_its_log(tmp_path: Path
     for part in parts(mail):
         assert "Segmentation fault" in part
         assert f"{outcome} (exit code 139)" in part
+        assert part.index("Segmentation fault") < part.index("https://files.example.org"), "it is the reason for it all"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,8 @@ def test_results_that_are_missing_because_the_simulation_failed_are_told_so(
         assert sentence in part
         assert ("The simulation itself" in part) == (outcome != "succeeded")
         assert "no such parameter" in part
+        after = part.index("What happens next") < part.index("no such parameter")
+        assert after == (outcome == "succeeded"), "the reason stands before that"
 
 
 def test_a_delivery_that_failed_tells_reason_and_what_happens_next(tmp_path: Path) -> None:
@@ -204,3 +207,8 @@ def test_an_operator_s_notice_is_plain_and_says_what_it_is_about(tmp_path: Path)
     assert text.startswith("The token was revoked <b>.\n\n    simcourier")
     assert "revoked &lt;b&gt;." in html
     assert "Delivery" not in html
+
+
+def test_where_it_ran_is_told_in_words_though_nothing_else_is_known(tmp_path: Path) -> None:
+    for part in parts(render(tmp_path, {"host": "node17"})):
+        assert "Ran on node17" in part

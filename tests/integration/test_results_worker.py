@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -296,3 +296,88 @@ def test_what_the_mail_and_the_page_show_of_the_results_is_kept_beside_the_archi
         with Image.open(io.BytesIO(bytes(drawn.png))) as image:
             assert image.format == "PNG"
     assert [step.what for step in kept.steps.all()] == ["packed", "stored", "linked"]
+
+
+def inactive() -> str:
+    from ledger.api import define
+
+    define("memory-old", token="old", active=False)
+    return "memory-old"
+
+
+def unhealthy() -> str:
+    from ledger.api import define, mark_unhealthy
+
+    define("memory-ill", token="ill")
+    mark_unhealthy("memory-ill", "Its token was refused.", operator="")
+    return "memory-ill"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (lambda: "nosuch2", "no storage backend has the identifier 'nosuch2'; there are: memory."),
+        (inactive, "the storage backend 'memory-old' is not active."),
+        (unhealthy, "the storage backend 'memory-ill' cannot be used at present: Its token was refused."),
+    ],
+)
+def test_why_results_are_stored_with_a_fallback_is_noted_once(
+    worker: ResultsWorker, sent: SimulationCompleted, wanted: Callable[[], str], why: str
+) -> None:
+    from ledger.api import find
+
+    folder = Path(sent.data.results.location.removeprefix("file://"))
+    one = event(folder, backend=wanted(), fallback_backends=["memory"])
+    worker.handle(taken(one))
+
+    (view,) = find(str(one.id))
+    assert (view.state, view.backend) == ("DELIVERED", "memory")
+    assert view.notes[0] == f"Stored with 'memory': {why}"
+    assert sum(note.startswith("Stored with") for note in view.notes) == 1
+
+
+def test_a_backend_that_breaks_down_midway_is_named_as_the_reason_for_the_fallback(
+    worker: ResultsWorker, sent: SimulationCompleted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backends.errors import PermanentError
+    from backends.memory import Memory
+    from ledger.api import define, find
+
+    store = Memory.store
+
+    def full(self: Memory, archive: Any, progress: Any) -> Any:
+        if archive.size is not None and not full.__dict__.setdefault("said", False):
+            full.__dict__["said"] = True
+            raise PermanentError("The account is full.", scope="backend")
+        return store(self, archive, progress)
+
+    define("memory-full", token="full")
+    monkeypatch.setattr(Memory, "store", full)
+    one = event(
+        Path(sent.data.results.location.removeprefix("file://")), backend="memory-full", fallback_backends=["memory"]
+    )
+    worker.handle(taken(one))
+
+    (view,) = find(str(one.id))
+    assert (view.state, view.backend) == ("DELIVERED", "memory")
+    assert view.notes[0] == (
+        "Stored with 'memory': the storage backend 'memory-full' cannot be used at present: The account is full."
+    )
+
+
+def test_with_the_backend_that_was_asked_for_nothing_is_noted(worker: ResultsWorker, sent: SimulationCompleted) -> None:
+    one = event(Path(sent.data.results.location.removeprefix("file://")), fallback_backends=["nosuch2"])
+    worker.handle(taken(one))
+
+    assert not [note for note in row(one).notes if note.startswith("Stored with")]
+
+
+@pytest.mark.parametrize(("outcome", "told"), [("succeeded", True), ("failed", False), ("aborted", False)])
+def test_that_there_are_no_numbers_is_news_of_a_simulation_that_succeeded_alone(
+    worker: ResultsWorker, sent: SimulationCompleted, outcome: str, told: bool
+) -> None:
+    one = event(Path(sent.data.results.location.removeprefix("file://")), outcome=outcome)
+    worker.handle(taken(one))
+
+    assert row(one).state == "DELIVERED"
+    assert any("No numbers" in note for note in row(one).notes) == told
