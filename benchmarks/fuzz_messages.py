@@ -5,14 +5,16 @@
 The messages of tests/fixtures are changed at one or several places, guided by what they reach (see
 tests/support/guided.py).
 What must hold: nobody raises, whatever the bytes; what is no valid message is set aside, with a reason on one line that
-fits a header, and that can be filed; what is valid is read again as it was, and an event, with a folder of results that
-is there, goes the whole way to a mail; memory stays. What follows from the seed alone is the same each time, but for
-times. Ends with 1 if something did not hold.
+fits a header, and that can be filed; what is valid is read again as it was; what an event says makes no header of its
+own in the mail about it; an event, with a folder of results that is there, goes the whole way to a mail; memory stays.
+What follows from the seed alone is the same each time, but for times. Ends with 1 if something did not hold.
 """
 
 from __future__ import annotations
 
 import argparse
+import email
+import email.policy
 import hashlib
 import json
 import re
@@ -22,7 +24,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ FIXTURES = ROOT / "tests" / "fixtures"
 CORPUS = FIXTURES / "corpus" / "messages"
 LONGEST_REASON = 600
 WHOLE_WAYS, THEN_ONE_IN = 20, 200  # valid events that go the whole way
+MAIL_ONE_IN = 5  # valid events whose mail is looked at
+MAIL_HEAD = ["auto-submitted", "content-type", "date", "from", "message-id", "mime-version", "subject", "to"]
 SMALL = 1500
 DEAD = "dead"
 
@@ -111,8 +115,9 @@ def keep(run: Run, folder: Path) -> None:
 class Handlers:
     """The three programs' handlers in this process, and what must hold for each message."""
 
-    def __init__(self, worker: Any, recorder: Any, sender: Any, whole_ways: int) -> None:
+    def __init__(self, worker: Any, recorder: Any, sender: Any, renderer: Any, whole_ways: int) -> None:
         self._worker, self._recorder, self._sender = worker, recorder, sender
+        self._renderer = renderer
         self._whole_ways = whole_ways
         self._valid = 0
         self._said: set[str] = set()
@@ -151,6 +156,8 @@ class Handlers:
             body = event.to_bytes()
             assert self._recorder.handle(_taken(body)).settle == Ack()
         self._valid += 1
+        if self._valid % MAIL_ONE_IN == 0:
+            self._expect_mail(event)
         if self._valid > self._whole_ways and self._valid % THEN_ONE_IN:
             return "recorded"
         result = self._worker.handle(_taken(body))
@@ -160,6 +167,22 @@ class Handlers:
         if result.after is not None:
             result.after()
         return f"handled {[told.routing_key for told in result.publish]}"
+
+    def _expect_mail(self, event: SimulationCompleted) -> None:
+        """About its success and its failure; to somebody whose address is in order."""
+        from ledger.api import DeliveryNotice, Kind
+
+        for kind in (Kind.DELIVERED, Kind.FAILED):
+            notice = DeliveryNotice(
+                id=event.id, fence=1, recipient="anna@example.org", kind=kind, delivery_id=event.id, event=event.data,
+                keep_until=date(2026, 6, 3), attempts=0, trouble_seconds=0.0, uncertain=0, link="https://x.example/f",
+                link_expires=None, archive_name="x.zip", archive_size=3, archive_sha256="0" * 64, warnings=(), stage="",
+                reason="No room.",
+            )  # fmt: skip
+            mail = self._renderer.render(notice, datetime(2026, 5, 4, tzinfo=UTC))
+            received = email.message_from_bytes(mail.as_bytes(policy=email.policy.SMTP), policy=email.policy.default)
+            assert sorted(map(str.lower, received.keys())) == MAIL_HEAD, f"other headers: {received.keys()}"
+            assert received.is_multipart(), "the body is another one"
 
     def _file(self, body: bytes, reason: str, *, wholly: bool) -> None:
         assert len(reason) <= LONGEST_REASON, f"a reason of {len(reason)} characters"
@@ -201,13 +224,14 @@ def handlers(settings: Settings, folder: Path, whole_ways: int) -> Iterator[Hand
         operator="",
         mail_patience=timedelta(),
     )
-    keeper = LeaseKeeper(deliveries, stop)
+    keeper, renderer = LeaseKeeper(deliveries, stop), Renderer("sims@example.org")
     keeper.start()
     try:
         yield Handlers(
             ResultsWorker(workshop, keeper, Policy()),
             Recorder(deliveries, DEAD),
-            EmailSender(notices, Renderer("sims@example.org"), mails, Policy(), stop),
+            EmailSender(notices, renderer, mails, Policy(), stop),
+            renderer,
             whole_ways,
         )
     finally:

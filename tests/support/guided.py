@@ -117,7 +117,8 @@ TEXTS = [
     "{}", "null", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+23:59", "1e400",
     "2026-11-29T01:02:03", "urn:uuid:00000000-0000-4000-8000-000000000001", "00000000000040008000000000000001",
     "encrypted:x", "{{ 7 * 7 }}", "*", "<script>", "**/*.sca", "[", "!", "%s%n", "1.0", "-0", "memory",
-    "simcourier.link.ready.v1", "simcourier.simulation.completed.v2",
+    "simcourier.link.ready.v1", "simcourier.simulation.completed.v2", "=?utf-8?q?ok=0D=0ABcc:_b@x.org=0D=0A=0D=0Ax?=",
+    "=?utf-8?b?DQpCY2M6IGI=?=", "9999-12-31T23:59:59-14:00",
 ]  # fmt: skip
 NUMBERS: list[Any] = [
     0, -1, 1, 2**31, 2**63, -(2**63) - 1, 10**400, 0.1, -0.0, 1e308, float("inf"), float("nan"), True, False, None,
