@@ -15,7 +15,7 @@ from ledger import counts
 from ledger.addresses import path_of
 from ledger.models import Delivery, Notification
 from ledger.simulation import Simulation, both, capital, simulation_of
-from ledger.states import ENDS, OWED, NoticeState, Stage, State
+from ledger.states import ENDS, MAIL_ABOUT, OWED, NoticeState, Stage, State
 from ledger.work import seconds, seconds_until, unit_of_work
 from messaging.amounts import amount, duration, how_far
 
@@ -48,7 +48,7 @@ class NoticeView:
 
     def __str__(self) -> str:
         """For a line: what became of it."""
-        told = f"{self.recipient}, {self.kind}: {self.state}"
+        told = f"{self.recipient}, {MAIL_ABOUT[self.kind]}: {self.state}"
         if self.digest is not None:
             told += " in a digest"
         elif self.state == NoticeState.GATHERED:

@@ -14,7 +14,7 @@ from ledger.models import Delivery
 from ledger.repeat import repeat
 from ledger.results import Contents, contents_of
 from ledger.simulation import capital
-from ledger.states import State
+from ledger.states import MAIL_ABOUT, State
 from ledger.study import Compared, compared
 from ledger.work import unit_of_work
 from messaging.amounts import file_size
@@ -176,7 +176,7 @@ def _lines(row: Delivery, view: DeliveryView) -> Iterator[Line]:
         yield Line(step.at, step.get_what_display(), step.worker, size, step.sha256, step.detail)
     for notice in view.notices:
         if notice.sent_at:
-            how = f"{notice.kind}, in a digest" if notice.digest else notice.kind
+            how = f"{MAIL_ABOUT[notice.kind]}{', in a digest' if notice.digest else ''}"
             yield Line(notice.sent_at, "mailed", detail=f"{how}, to {masked(notice.recipient)}")
 
 

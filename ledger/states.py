@@ -76,6 +76,16 @@ class Kind(TextChoices):
     OPERATOR = "operator", "for the operator"
 
 
+# Beside the state of a mail, which may have failed itself.
+MAIL_ABOUT: Final[Mapping[str, str]] = {
+    Kind.DELIVERED: "with the link",
+    Kind.FAILED: "about the failure",
+    Kind.REMINDER: "reminder",
+    Kind.DIGEST: "digest",
+    Kind.OPERATOR: "for the operator",
+}
+
+
 class StepKind(TextChoices):
     """What was done for a delivery, as its receipt tells it."""
 

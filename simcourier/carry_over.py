@@ -162,7 +162,7 @@ def _move_messages(old: SqliteEngine, new: Engine) -> None:
             return
         if close_for_good(old.path):
             if moved:
-                click.echo(f"{moved} messages were moved.")
+                click.echo("1 message was moved." if moved == 1 else f"{moved} messages were moved.")
             faults.point("carry_over.closed")
             return
     raise CannotCarryOver(

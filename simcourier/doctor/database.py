@@ -188,7 +188,7 @@ def _dead_letters() -> Finding:
     return Finding(
         "dead letters",
         Mark.WARNING,
-        f"{count} messages could not be understood.",
+        f"{count} {'message' if count == 1 else 'messages'} could not be understood.",
         "Run 'simcourier dead list'; mend the cause, then 'simcourier dead replay', or 'simcourier dead discard'.",
     )
 

@@ -159,7 +159,7 @@ def test_whoever_reads_of_a_missing_mail_is_told_what_is_known(tmp_path: Path, l
     assert told.startswith("2 of 3 events are missing; ")
     assert f"{never}: the ledger knows nothing of it." in told
     assert f"{sent.event_id}: DELIVERED, no step, 0 failed attempts, no attempt is due; reason: none" in told
-    assert f"mail to {sent.recipients[0]}, delivered: SENT" in told
+    assert f"mail to {sent.recipients[0]}, with the link: SENT" in told
     assert "--- the end of worker-1.log" in told
     assert "delivery.handled" in told
 

@@ -268,7 +268,7 @@ def test_dead_letters_mails_and_definitions_that_failed_are_told(installation: I
 
     report = Report(installation.environ)
 
-    assert "1 messages could not be understood. Run 'simcourier dead list'" in report.of("dead letters")[0]
+    assert "1 message could not be understood. Run 'simcourier dead list'" in report.of("dead letters")[0]
     assert "1 could not be sent and 0 were not taken yet; sent again without knowing" in report.of("mails")[0]
     assert "had arrived: 2. The admin (Notifications)" in report.of("mails")[0]
     assert "It failed before: It has no room left." in report.of("backend local")[1]

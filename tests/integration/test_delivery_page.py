@@ -165,7 +165,10 @@ def test_a_delivered_one_tells_link_size_digest_numbers_plot_and_every_step(
         assert told in shown.words
     receipt = next(each for each in shown.all("ol") if each.attributes.get("class") == "receipt")
     steps = [re.sub(r"^.*? UTC ", "", line.words) for line in receipt.all("li")]
-    assert sorted(steps[-2:]) == ["mailed: delivered, to a…@example.org", "mailed: delivered, to b…@example.com"]
+    assert sorted(steps[-2:]) == [
+        "mailed: with the link, to a…@example.org",
+        "mailed: with the link, to b…@example.com",
+    ]
     assert steps[:-2] == [
         "received", "taken by a worker", f"packed, 3.0 MiB by host:1 SHA-256 {'ab' * 32}",
         "stored, and confirmed by the service: memory, 3.0 MiB by host:1", "linked by host:1",
@@ -469,6 +472,22 @@ def test_a_failed_one_says_why_and_can_be_mailed_again(client: Client, deliverie
     assert "Could not be delivered" in shown.words
     assert "It failed while collecting: The results folder does not exist." in shown.words
     assert [each.attributes["action"] for each in shown.all("form")] == ["send-again"]
+
+
+def test_a_mail_about_a_failure_is_not_told_as_one_that_failed(client: Client, deliveries: Deliveries) -> None:
+    from ledger.api import Notices, find
+
+    one = event(recipients=[BERT])
+    deliveries.fail(claimed(deliveries, one), "The results folder does not exist.")
+    notices = Notices(lease=30, overdue=60)
+    notice = notices.claim_next(one.id)
+    assert notice is not None
+    notices.data_starts(notice)
+    notices.sent(notice)
+
+    (told,) = find(str(one.id))[0].notices
+    assert str(told).startswith(f"{BERT}, about the failure: SENT (")
+    assert "mailed: about the failure, to b…@example.com" in page(client, one).words
 
 
 def test_what_is_not_kept_any_more_has_no_page(client: Client, deliveries: Deliveries) -> None:

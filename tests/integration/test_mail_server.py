@@ -137,8 +137,8 @@ def test_what_is_refused_for_now_waits_and_says_so_and_the_other_recipient_has_t
 
     assert [recipient for recipient, _ in mailbox.accepted] == [ANNA]
     sent, waits = sorted(shown(sqlite_ledger, one))
-    assert sent.startswith(f"{ANNA}, delivered: SENT (")
-    assert waits.startswith(f"{BERT}, delivered: PENDING, tried again in a moment: ")
+    assert sent.startswith(f"{ANNA}, with the link: SENT (")
+    assert waits.startswith(f"{BERT}, with the link: PENDING, tried again in a moment: ")
     assert waits.endswith(f"The mail server did not accept the recipient: {answer}")
 
     mailbox.answer_rcpt = lambda _: ""
@@ -157,7 +157,7 @@ def test_what_is_refused_for_good_fails_for_that_recipient_only_and_is_shown(
     assert isinstance(work(sender, one), Ack)
 
     assert [recipient for recipient, _ in mailbox.accepted] == [ANNA]
-    failed = f"{BERT}, delivered: FAILED: The mail server did not accept the recipient: 550 no such user"
+    failed = f"{BERT}, with the link: FAILED: The mail server did not accept the recipient: 550 no such user"
     assert failed in shown(sqlite_ledger, one)
     assert isinstance(work(sender, one), Ack), "and it is over"
     assert len(mailbox.accepted) == 1
