@@ -301,6 +301,12 @@ def _rows() -> Any:
     return Delivery.objects.annotate(**left).prefetch_related(Prefetch("notifications", queryset=notices))
 
 
+def promised(row: Any) -> date | None:
+    """The day until which mails, or its page, promise a delivery's archive; None: for ever, or not promised yet."""
+    days = [one.keep_until for one in row.notifications.all() if one.keep_until]
+    return max([*days, *([row.kept_until] if row.kept_until else [])], default=None)
+
+
 def progress_of(row: Any) -> Progress | None:
     """How far the stage of a row is; None: it is not in work.
 
@@ -327,8 +333,6 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         # Compared within the database: a moment loses digits on its way through Python and SQLite's texts.
         own = Delivery.objects.filter(id=row.id).values("received_at")
         ahead = Delivery.objects.filter(lane=row.lane, state=State.RECEIVED, received_at__lt=own).count()
-    promised = [one.keep_until for one in row.notifications.all() if one.keep_until]
-    promised += [row.kept_until] if row.kept_until else []
     return DeliveryView(
         id=row.id,
         body_digest=row.body_digest,
@@ -355,7 +359,7 @@ def _view(row: Any, *, look_ahead: bool) -> DeliveryView:
         archive_size=row.archive_size,
         archive_sha256=row.archive_sha256,
         link=row.link,
-        keep_until=max(promised, default=None),
+        keep_until=promised(row),
         link_expires=row.link_expires,
         statistics=tuple((one["label"], one["value"]) for one in row.statistics),
         notes=tuple(row.notes),

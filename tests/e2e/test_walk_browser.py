@@ -325,10 +325,10 @@ def test_an_operator_finds_no_such_page(world: World, operator: Admin) -> None:
 @pytest.mark.parametrize(
     ("action", "rows", "told"),
     [
-        ("Try the selected deliveries again", "M/M/1, load 0.6", "1 will be tried again"),
-        ("Cancel the selected deliveries", "M/M/1, load 0.7", "1 cancelled; nobody is mailed."),
-        ("Send the mails of the selected deliveries again", TITLES["ns3"], "1 will be mailed again"),
-        ("Replay the selected dead letters", "It is not JSON.", "1 will be replayed"),
+        ("Try the selected deliveries again", "M/M/1, load 0.6", "1 delivery will be tried again"),
+        ("Cancel the selected deliveries", "M/M/1, load 0.7", "1 delivery cancelled; nobody is mailed."),
+        ("Send the mails of the selected deliveries again", TITLES["ns3"], "1 delivery will be mailed again"),
+        ("Replay the selected dead letters", "It is not JSON.", "1 dead letter will be replayed"),
     ],
 )
 def test_an_operator_acts(action: str, rows: str, told: str, world: World, operator: Admin) -> None:

@@ -223,7 +223,7 @@ def test_an_operator_finds_the_page_and_gives_it_another_address(deliveries: Del
     action = {"action": "revoke_selected", "_selected_action": [str(one.id)]}
     answer = operator.post("/admin/simcourier/delivery/", action, follow=True)
 
-    assert "1 given a new address; the next mail tells it." in answer.content.decode()
+    assert "1 delivery will be found at a new address; the next mail tells it." in answer.content.decode()
     assert operator.get(old).status_code == 404
     assert path(one) != old
 

@@ -181,7 +181,8 @@ def test_a_simulation_that_failed_is_told_with_the_failures_in_the_list_and_on_i
     assert failure.startswith("Crashed simulation, ")
     assert failure.endswith("The simulation failed (exit code 139).")
     listed = shown(client, "/admin/simcourier/delivery/")
-    assert listed.count("The simulation failed (exit code 139).") == 1
+    assert listed.count(">The simulation failed (exit code 139).<") == 1
+    assert listed.count(">simulation failed<") == 1
     told = shown(client, f"/admin/simcourier/delivery/{crashed}/change/")
     assert "failed (exit code 139), on node17" in told
     assert "Killed &lt;b&gt;now&lt;/b&gt;" in told

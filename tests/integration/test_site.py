@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from messaging.errors import UserError
-from messaging.messages import digest
+from messaging.messages import SimulationCompleted, digest
 from messaging.settings import Settings
 from producer.wait import wait_for_link
 from tests.support.events import event
@@ -473,9 +475,9 @@ def test_dead_letters_are_replayed_discarded_and_fetched_in_the_admin(client: Cl
         file_dead_letter(body, headers=death, queue=queue, reason="It is no event.", publisher="alice")
 
     told = act(client, "deadletter", "replay_selected", 1, 2)
-    assert "2 will be replayed by a worker&#x27;s next sweep." in told
+    assert "2 dead letters will be replayed within seconds, if a worker is running." in told
     assert "2 may come back as a new row: The body is no JSON" in told
-    assert "1 discarded." in act(client, "deadletter", "discard_selected", 3)
+    assert "1 dead letter discarded." in act(client, "deadletter", "discard_selected", 3)
     assert "3: it is not open." in act(client, "deadletter", "discard_selected", 3)
 
     asked_for = {letter.number: letter.message.body for letter in to_be_replayed(sqlite_ledger.topology)}
@@ -505,19 +507,120 @@ def test_deliveries_are_tried_again_cancelled_and_mailed_again_in_the_admin(clie
     deliveries.fail(claims[0], "It failed.")  # type: ignore[arg-type]
     deliveries.wait(claims[1], 3600, "The service is away.", counted=True)  # type: ignore[arg-type]
 
-    assert "1 will be mailed again" in act(client, "delivery", "resend_selected", failed.id)
-    assert "Received: it is neither DELIVERED nor FAILED." in act(client, "delivery", "resend_selected", received.id)
+    assert "1 delivery will be mailed again within seconds" in act(client, "delivery", "resend_selected", failed.id)
+    assert "Received: it is neither delivered nor failed." in act(client, "delivery", "resend_selected", received.id)
     assert Notification.objects.count() == 1, "it had not gone out yet, so that it is not doubled"
     told = act(client, "delivery", "retry_selected", failed.id, waiting.id, received.id)
-    assert "2 will be tried again" in told
-    assert "Received: it is neither FAILED nor WAITING." in told
+    assert "2 deliveries will be tried again within seconds" in told
+    assert "Received: it is neither failed nor waiting." in told
     assert {one.subject for one in overdue({})} == {failed.id, waiting.id}
-    assert "1 cancelled; nobody is mailed." in act(client, "delivery", "cancel_selected", received.id)
+    assert "1 delivery cancelled; nobody is mailed." in act(client, "delivery", "cancel_selected", received.id)
     assert "Received: it has ended already." in act(client, "delivery", "cancel_selected", received.id)
 
     states = dict(Delivery.objects.values_list("title", "state"))
     assert states == {"Failed": "RECEIVED", "Waiting": "WAITING", "Received": "CANCELLED"}
     assert "Another try." in client.get(f"/admin/simcourier/delivery/{failed.id}/history/").content.decode()
+
+
+def test_one_delivery_is_moved_from_its_own_page(client: Client) -> None:
+    from ledger.api import Deliveries
+    from ledger.models import Delivery
+
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    failed, received = event(title="Broken"), event(title="New")
+    for one in (failed, received):
+        deliveries.record(one, one.to_bytes(), None)
+    claim: Any = deliveries.claim(failed, failed.to_bytes(), None)
+    deliveries.fail(claim, "The disk is full.")
+
+    def offered(one: SimulationCompleted) -> list[str]:
+        page = client.get(f"/admin/simcourier/delivery/{one.id}/change/").content.decode()
+        return re.findall(r'class="historylink move">([^<]+)<', page)
+
+    again = "Give its page a new address"
+    assert offered(failed) == ["Try again", "Send the mail again", again]
+    assert offered(received) == ["Cancel", again]
+    told = client.post(f"/admin/simcourier/delivery/{failed.id}/do/retry/", follow=True).content.decode()
+    assert "1 delivery will be tried again within seconds, if a worker is running." in told
+    assert Delivery.objects.get(id=failed.id).state == "RECEIVED"
+    assert client.post(f"/admin/simcourier/delivery/{failed.id}/do/nosuch/").status_code == 404
+    assert client.get(f"/admin/simcourier/delivery/{failed.id}/do/cancel/").status_code == 405
+
+
+def test_who_may_only_look_has_no_buttons_on_a_delivery(client: Client) -> None:
+    from django.contrib.auth.models import Permission, User
+
+    from ledger.api import Deliveries
+
+    one = event()
+    Deliveries("host:1", lease=30, overdue=60).record(one, one.to_bytes(), None)
+    looks = User.objects.create_user("looks", is_staff=True)
+    looks.user_permissions.add(Permission.objects.get(codename="view_delivery"))
+    client.force_login(looks)
+
+    assert "historylink move" not in client.get(f"/admin/simcourier/delivery/{one.id}/change/").content.decode()
+    assert client.post(f"/admin/simcourier/delivery/{one.id}/do/cancel/").status_code == 403
+
+
+def test_deliveries_are_found_by_recipient_and_by_campaign(client: Client) -> None:
+    from ledger.api import Deliveries
+
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    study = {"id": "rho study", "parameters": {}}
+    hers, theirs = event(title="Hers", recipients=["anna@x.org", "a@y.org"]), event(title="Run 7", campaign=study)
+    for one in (hers, theirs):
+        claim: Any = deliveries.claim(one, one.to_bytes(), None)
+        deliveries.fail(claim, f"There is no room. {'And more. ' * 30}")
+
+    def listed(query: str) -> list[str]:
+        page = client.get(f"/admin/simcourier/delivery/?{query}").content.decode()
+        return re.findall(r'class="field-__str__"><a [^>]*>([^<]+)<', page)
+
+    assert listed("") == ["Run 7", "Hers"]
+    assert listed("q=anna@x.org") == ["Hers"]
+    assert listed("q=org") == ["Run 7", "Hers"], "each once, however many mails it has"
+    assert listed("campaign=rho+study") == ["Run 7"]
+    page = client.get("/admin/simcourier/delivery/").content.decode()
+    assert "Search ids, titles, campaigns, and recipients of mails" in page
+    assert page.count('href="/admin/simcourier/delivery/?campaign=rho+study"') == 1
+    assert page.count('<span class="badge bad">failed</span>') == 2
+
+
+def test_mails_are_listed_newest_first_and_lead_to_their_deliveries(client: Client) -> None:
+    from ledger.api import Deliveries
+    from ledger.models import Notification
+    from ledger.work import from_now
+
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    for number, title in enumerate(("Old", "New")):
+        one = event(title=title)
+        claim: Any = deliveries.claim(one, one.to_bytes(), None)
+        deliveries.fail(claim, "There is no room.")
+        Notification.objects.filter(delivery_id=one.id).update(created_at=from_now(number * 60 - 3600))
+
+    page = client.get("/admin/simcourier/notification/").content.decode()
+    assert re.findall(r'<a href="/admin/simcourier/delivery/[^/]+/change/">([^<]+)</a>', page) == ["New", "Old"]
+
+
+def test_a_delivery_says_until_when_its_archive_is_kept(client: Client) -> None:
+    from ledger.api import Deliveries
+    from ledger.models import Notification
+
+    one = event()
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    claim: Any = deliveries.claim(one, one.to_bytes(), None)
+    deliveries.fail(claim, "There is no room.")
+    Notification.objects.update(keep_until=date(2031, 2, 3))
+
+    page = client.get(f"/admin/simcourier/delivery/{one.id}/change/").content.decode()
+    assert re.search(r"Kept until:.*?03 Feb 2031", page, re.DOTALL)
+
+
+def test_the_bar_is_on_the_page_of_all_tables_as_well(client: Client) -> None:
+    page = client.get("/admin/").content.decode()
+
+    assert 'class="site-nav"' in page
+    assert '<a href="/admin/" aria-current="page">All tables</a>' in page
 
 
 def test_who_may_only_look_runs_no_action_and_who_may_not_look_fetches_no_body(client: Client) -> None:
