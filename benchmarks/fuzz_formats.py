@@ -1,6 +1,7 @@
 """Result files cut anywhere and changed anywhere, read with all their statistics, with what must hold looked at.
 
     python benchmarks/fuzz_formats.py [--inputs 100000] [--seed 1] [--only 4711]
+    python benchmarks/fuzz_formats.py --guided [--inputs 100000] [--seed 1] [--keep FOLDER]
 
 Half of the inputs are OMNeT++ text: real files and one of every kind of line. The others are OMNeT++ SQLite, indexes,
 FlowMonitor, SUMO and plain tables, also packed by gzip. Each input follows from the seed and its number alone, so that
@@ -10,6 +11,9 @@ What must hold: nothing raises; an input takes less than its bound; memory stays
 after the last input than after the first ones; a warning has words and no line 0; and OMNeT++ text gives the same
 numbers, to the last bit, by plain Python and by the compiled loops, and the same counts in small pieces (looked at for
 every fourth). One input in 200 is also written as a summary. Ends with 1 if something did not hold.
+
+With `--guided`, an input that reaches a line of ours that none has reached, or is warned about in words that none was,
+is changed next (tests/support/guided.py); it begins with the files above and with tests/fixtures/corpus/formats.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import io
 import multiprocessing
 import os
 import random
+import re
 import signal
 import sqlite3
 import sys
@@ -45,8 +50,9 @@ from consumer.report.write import write
 from consumer.statistics import looped
 from consumer.statistics.collector import Collector
 from consumer.statistics.model import ScalarRow, StatisticRow, Summary
+from tests.support.guided import ROOT, Run, fuzz, keep
 
-ROOT = Path(__file__).resolve().parents[1]
+CORPUS = ROOT / "tests" / "fixtures" / "corpus" / "formats"
 BOUND = 10.0  # seconds for one input
 MEMORY_GOAL = 256  # MiB
 GROWTH_GOAL = 32  # MiB between the first tenth of the inputs and the last
@@ -317,6 +323,34 @@ def one(seed: int, number: int, report: Report) -> None:
         report.slowest, report.slowest_input = seconds, number
 
 
+def guided(inputs: int, seed: int) -> Run:
+    """So many inputs, each made of what has reached something new; in this process, by plain Python."""
+
+    def target(data: bytes) -> str:
+        before = signal.signal(signal.SIGALRM, _too_late)
+        signal.setitimer(signal.ITIMER_REAL, BOUND)
+        try:
+            form = recognise(data[:HEAD])
+            with the_way(compiled=False, block=datalines.BLOCK):
+                warnings = told(form, data, whole=False).warnings
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        words = sorted({re.sub(r"[\W\d]+|'.*?'", " ", one.text)[:40] for one in warnings})
+        return f"{(form.name if form else 'unread').replace(' ', '-')} {words[:3]}"
+
+    def changed(data: bytes, chance: random.Random) -> bytes:
+        broken = bytearray(data)
+        for _ in range(chance.choice([1, 1, 2, 3])):
+            change(broken, chance)
+        return bytes(broken)
+
+    text, others = originals()
+    whole = database()
+    seeds = [*(file.read_bytes() for file in sorted(CORPUS.glob("*"))), *(one[:LONGEST] for one in (*text, *others))]
+    return fuzz(target, [*seeds, whole], changed, count=inputs, seed=seed, largest=len(whole))
+
+
 def _too_late(_signal: int, _frame: FrameType | None) -> None:
     raise TooLong(f"more than {BOUND} s")
 
@@ -364,7 +398,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", type=int, help="one input, with its traceback")
+    parser.add_argument("--guided", action="store_true", help="by what is reached, in one process")
+    parser.add_argument("--keep", type=Path, help="a folder for small inputs that reached something new")
     asked = parser.parse_args()
+    if asked.guided:
+        found = guided(asked.inputs, asked.seed)
+        print(found)
+        if asked.keep:
+            keep(found, asked.keep)
+        sys.exit(1 if found.findings else 0)
     if asked.only is not None:
         report = Report()
         one(asked.seed, asked.only, report)

@@ -36,7 +36,7 @@ from django.core.management import call_command
 from messaging.engine import QUEUE_HEADER, REASON_HEADER, Taken
 from messaging.messages import InvalidMessage, SimulationCompleted, digest, parse
 from messaging.settings import Settings
-from tests.support.guided import ROOT, Run, change_json, fuzz
+from tests.support.guided import ROOT, Run, change_json, fuzz, keep
 from tests.support.ledger import settings_for, use_database
 
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -45,7 +45,6 @@ LONGEST_REASON = 600
 WHOLE_WAYS, THEN_ONE_IN = 20, 200  # valid events that go the whole way
 MAIL_ONE_IN = 5  # valid events whose mail is looked at
 MAIL_HEAD = ["auto-submitted", "content-type", "date", "from", "message-id", "mime-version", "subject", "to"]
-SMALL = 1500
 DEAD = "dead"
 
 
@@ -102,14 +101,6 @@ def seeds(results: Path) -> list[bytes]:
     event = json.loads((FIXTURES / "messages" / "simulation.completed.v1.maximal.json").read_bytes())
     event["data"] |= {"results": {"location": results.as_uri()}, "backend": "memory", "fallback_backends": []}
     return [*golden, *(file.read_bytes() for file in sorted(CORPUS.glob("*"))), *[json.dumps(event).encode()] * 3]
-
-
-def keep(run: Run, folder: Path) -> None:
-    """Small ones, each under the name of its digest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for body in (one for bodies in run.kept.values() for one in bodies):
-        if len(body) < SMALL:
-            (folder / hashlib.sha256(body).hexdigest()[:16]).write_bytes(body)
 
 
 class Handlers:

@@ -6,6 +6,7 @@ changed next. The words count because the models are checked in compiled code, o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import re
@@ -21,7 +22,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(f"{ROOT / folder}/" for folder in ("messaging", "consumer", "ledger", "backends"))
-LARGEST = 6_000  # bytes of an input that is kept to be changed again
+LARGEST = 6_000
+SMALL = 1500  # bytes of an input that `keep` writes
 
 MOST = 1024 * 1024  # bytes of any input, as of any message: changes of changes may grow beyond measure
 HALF = 0.5
@@ -55,11 +57,20 @@ class Run:
         return "\n".join([head, *(f"FINDING {where}\n  {body[:300]!r}" for where, body in self.findings.items())])
 
 
-def fuzz(target: Callable[[bytes], str], seeds: Sequence[bytes], change: Change, *, count: int, seed: int) -> Run:
+def fuzz(
+    target: Callable[[bytes], str],
+    seeds: Sequence[bytes],
+    change: Change,
+    *,
+    count: int,
+    seed: int,
+    largest: int = LARGEST,
+) -> Run:
     """Give ``target`` the seeds and then changed ones, ``count`` inputs in all.
 
     Args:
         target: raises where something must not be, else says what became of the input: one word, then more.
+        largest: bytes of an input that is kept to be changed again.
     """
     chance, run, started = random.Random(seed), Run(), time.monotonic()
     lines: Lines = set()
@@ -78,10 +89,18 @@ def fuzz(target: Callable[[bytes], str], seeds: Sequence[bytes], change: Change,
         heard.add(answer)
         word = answer.partition(" ")[0]
         run.answers[word] = run.answers.get(word, 0) + 1
-        if (len(lines), len(heard)) != known and len(body) <= LARGEST:
+        if (len(lines), len(heard)) != known and len(body) <= largest:
             run.kept.setdefault(word, []).append(body)
     run.inputs, run.seconds, run.lines = count, time.monotonic() - started, len(lines)
     return run
+
+
+def keep(run: Run, folder: Path) -> None:
+    """Write small inputs that reached something new, each under the name of its digest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for body in (one for bodies in run.kept.values() for one in bodies):
+        if len(body) < SMALL:
+            (folder / hashlib.sha256(body).hexdigest()[:16]).write_bytes(body)
 
 
 def _chosen(kept: dict[str, list[bytes]], chance: random.Random) -> bytes:

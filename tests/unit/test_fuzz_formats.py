@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.fuzz_formats import GROWTH_GOAL, MEMORY_GOAL, Report, one, run
+from benchmarks.fuzz_formats import GROWTH_GOAL, MEMORY_GOAL, Report, guided, one, run
 
 
 def test_files_cut_and_changed_anywhere_are_read_without_a_fault() -> None:
@@ -26,3 +26,11 @@ def test_a_hundred_thousand_of_them_neither_fail_nor_grow() -> None:
     assert report.inputs == 100_000
     assert report.peak < MEMORY_GOAL
     assert report.growth < GROWTH_GOAL
+
+
+@pytest.mark.parametrize("inputs", [300, pytest.param(20_000, marks=pytest.mark.full)])
+def test_what_is_made_of_inputs_that_reached_something_new_is_read_without_a_fault(inputs: int) -> None:
+    found = guided(inputs, seed=1)
+
+    assert not found.findings, str(found)
+    assert {"CSV", "OMNeT++-SQLite", "OMNeT++-index", "OMNeT++-text", "SUMO", "ns-3-FlowMonitor"} <= set(found.answers)
