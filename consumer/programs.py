@@ -66,7 +66,7 @@ def _run_parts(
 
     if recorder:
         queues = (engine.topology.recorder, engine.topology.dead)
-        handler = Recorder(deliveries, engine.topology.dead).handle
+        handler = Recorder(deliveries, engine.topology.dead, settings.operator_email).handle
         loop = Loop("recorder", engine, queues, handler, stop, alive=pulse.part("recorder"))
         threads.append(in_thread(loop, "recorder", recorder_ended))
     if sweep:
@@ -95,7 +95,11 @@ def run_email_sender(settings: Settings, engine: Engine) -> None:
     """The email sender, until SIGTERM or SIGINT."""
     stop = Stop(settings.grace_seconds)
     stop.on_signals()
-    notices = Notices(lease=MAIL_LEASES * settings.lease_seconds, overdue=settings.overdue_seconds)
+    notices = Notices(
+        lease=MAIL_LEASES * settings.lease_seconds,
+        overdue=settings.overdue_seconds,
+        operator=settings.operator_email,
+    )
     sender = EmailSender(
         notices,
         Renderer(settings.email_from, settings.told_url, keeps_longer=settings.keep_longer_days > 0),

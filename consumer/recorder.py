@@ -23,11 +23,13 @@ class Recorder:
     Args:
         deliveries: the ledger.
         dead: name of the dead-letter queue.
+        operator: address that is mailed about dead letters; empty: nobody.
     """
 
-    def __init__(self, deliveries: Deliveries, dead: str) -> None:
+    def __init__(self, deliveries: Deliveries, dead: str, operator: str = "") -> None:
         self._deliveries = deliveries
         self._dead = dead
+        self._operator = operator
 
     def handle(self, taken: Taken) -> Result:
         """Write down what has come."""
@@ -51,7 +53,14 @@ class Recorder:
         # in its lane and for the recorder, would count as two arrivals.
         queue = taken.headers.get(QUEUE_HEADER) or (by_broker[0].queue if by_broker else "")
         reason = taken.headers.get(REASON_HEADER) or _broker_reason(taken.headers.get(DEATH_HEADER, ""))
-        file_dead_letter(taken.body, headers=taken.headers, queue=queue, reason=reason, publisher=taken.user_id)
+        file_dead_letter(
+            taken.body,
+            headers=taken.headers,
+            queue=queue,
+            reason=reason,
+            publisher=taken.user_id,
+            operator=self._operator,
+        )
         faults.point("recorder.filed")
         log.error("message.dead", queue=queue, reason=reason)
         return Result(Ack())

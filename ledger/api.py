@@ -27,7 +27,6 @@ from ledger.notifications import (
     Notice,
     Notices,
     OperatorNotice,
-    notify_operator,
 )
 from ledger.operators import cancel, retry
 from ledger.outcomes import RunOutcome
@@ -40,6 +39,7 @@ from ledger.retention import Keep, forget
 from ledger.states import Kind, Stage
 from ledger.study import Compared
 from ledger.sweep import Overdue, lock, overdue, stamp, unlock
+from ledger.telling import notify_operator
 from ledger.work import reachable
 
 __all__ = [

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from ledger.models import DeadLetter
+from ledger.telling import tell_of_letter
 from ledger.work import unit_of_work
 from messaging.engine import DEATH_HEADER
 from messaging.terminal import printable
@@ -65,11 +67,14 @@ class DeadLetterView:
 
 @unit_of_work
 def file_dead_letter(
-    body: bytes, *, headers: Mapping[str, str], queue: str, reason: str, publisher: str | None
+    body: bytes, *, headers: Mapping[str, str], queue: str, reason: str, publisher: str | None, operator: str = ""
 ) -> None:
     """Keep a dead letter; the same body again is counted in the row that is open for it.
 
     An event fans out: its copy from another queue than the first is the same trouble, and is not counted.
+
+    Args:
+        operator: address that is mailed about a new one; empty: nobody.
     """
     fingerprint = hashlib.sha256(body).hexdigest()
     row = DeadLetter(
@@ -83,10 +88,12 @@ def file_dead_letter(
         first_at=Now(),
         last_at=Now(),
     )
-    DeadLetter.objects.bulk_create([row], ignore_conflicts=True)
-    DeadLetter.objects.filter(digest=fingerprint, closed_at=None, queue=row.queue).update(
-        times=F("times") + 1, last_at=Now()
-    )
+    open_one = DeadLetter.objects.filter(digest=fingerprint, closed_at=None)
+    with transaction.atomic():
+        DeadLetter.objects.bulk_create([row], ignore_conflicts=True)
+        counted = open_one.filter(queue=row.queue).update(times=F("times") + 1, last_at=Now())
+        if counted and (new := open_one.filter(times=1).first()):
+            tell_of_letter(new, operator)
 
 
 @unit_of_work

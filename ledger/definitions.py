@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from ledger.history import note
 from ledger.models import Delivery, StorageBackend
-from ledger.notifications import notify_operator
 from ledger.states import State
+from ledger.telling import notify_operator
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.errors import UserError
 from messaging.terminal import harmless

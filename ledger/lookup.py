@@ -14,6 +14,7 @@ from django.db.models import Prefetch, Q
 from ledger import counts
 from ledger.addresses import path_of
 from ledger.models import Delivery, Notification
+from ledger.operators import STARTED_AGAIN
 from ledger.simulation import Simulation, both, capital, simulation_of
 from ledger.states import ENDS, MAIL_ABOUT, OWED, NoticeState, Stage, State
 from ledger.work import seconds, seconds_until, unit_of_work
@@ -188,11 +189,7 @@ class DeliveryView:
         """Where the delivery is now, in a sentence."""
         if not self.simulation_id:
             return f"It ended ({State(self.state).label}); what it was about is not kept any more."
-        mailed = sum(notice.state == NoticeState.SENT for notice in self.notices)
         gathered = sum(notice.state == NoticeState.GATHERED for notice in self.notices)
-        sent = f"{mailed} of {len(self.notices)} mails are sent"
-        if len(self.notices) == 1 and not gathered:
-            sent = f"the mail is {'sent' if mailed else 'not sent yet'}"
         rest = f"; gathered for the digest of its campaign: {gathered}" if gathered else ""
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         it, its = ("What it left behind", "Its delivery") if self.trouble else ("It", "It")
@@ -200,12 +197,22 @@ class DeliveryView:
             State.RECEIVED: f"{it} waits in the queue for a worker{queue}.",
             State.WORKING: self._in_work(),
             State.WAITING: f"{it} waits and is tried again in {duration(self.next_in or 0)}: {self.reason}",
-            State.DELIVERED: f"{it} is stored; {sent}{rest}.",
+            State.DELIVERED: f"{it} is stored; {self._mailed()}{rest}.",
             State.FAILED: f"{its} failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
             State.CANCELLED: f"{its} was cancelled.",
             State.EXPIRED: "Its archive was removed after its keep days.",
         }
         return sentences[State(self.state)]
+
+    def _mailed(self) -> str:
+        """How many mails are sent, and how many never will be; never an address, since whoever has the page sees it."""
+        mailed = sum(notice.state == NoticeState.SENT for notice in self.notices)
+        failed = sum(one.state == NoticeState.FAILED and one.reason != STARTED_AGAIN for one in self.notices)
+        if len(self.notices) == 1 and self.notices[0].state != NoticeState.GATHERED:
+            never = "could not be sent and is not tried again"
+            return f"the mail {never if failed else 'is sent' if mailed else 'is not sent yet'}"
+        never = f"; {failed} could not be sent and {'is' if failed == 1 else 'are'} not tried again" if failed else ""
+        return f"{mailed} of {len(self.notices)} mails are sent{never}"
 
     def _in_work(self) -> str:
         if self._held:

@@ -21,14 +21,15 @@ from ledger.outcomes import RunOutcome, fix_dates, outcomes_of, told_before
 from ledger.results import Contents, Drawn, contents_of, pictures_of
 from ledger.states import Kind, NoticeState
 from ledger.study import Compared, compared
+from ledger.telling import tell_of_mail
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.messages import Completed, parse_event
 from messaging.terminal import harmless
 
 # RFC 5321, section 4.5.4.1: give up after four to five days. Links live that much longer than the keep days.
 MAIL_PATIENCE_SECONDS = 5 * 24 * 3600.0
-# A service that comes and goes is told once in a while.
-QUIET_SECONDS = 6 * 3600.0
+# So many deliveries of a digest are named to an operator; the others are counted.
+MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +109,13 @@ class Notices:
     Args:
         lease: seconds that a claim holds; longer than sending one mail may take.
         overdue: seconds past its time after which the sweep wakes a row.
+        operator: address that is mailed when a mail will never be sent; empty: nobody.
     """
 
-    def __init__(self, *, lease: float, overdue: float) -> None:
+    def __init__(self, *, lease: float, overdue: float, operator: str = "") -> None:
         self.lease = lease
         self.overdue = overdue
+        self.operator = operator
 
     @unit_of_work
     def claim_next(self, subject: UUID) -> Notice | None:
@@ -241,13 +244,28 @@ class Notices:
 
     @unit_of_work
     def fail(self, notice: Notice, reason: str) -> None:
-        """It will never be sent to this recipient."""
+        """It will never be sent to this recipient, and an operator is told, who can do something about it."""
         reason = harmless(reason)
         with transaction.atomic():
             if self._mine(notice).update(
                 state=NoticeState.FAILED, reason=reason, data_started=False, lease_until=None, wake_at=None
             ):
-                _gathered_by(notice).update(state=NoticeState.FAILED, reason=reason)
+                gathered = _gathered_by(notice)
+                about = list(gathered.order_by("created_at", "id").values_list("delivery_id", flat=True))
+                gathered.update(state=NoticeState.FAILED, reason=reason)
+                self._tell_operator(notice, about, reason)
+
+    def _tell_operator(self, notice: Notice, about: list[UUID], reason: str) -> None:
+        """Once for a delivery and recipient; not about an operator's own mails, or that would never end."""
+        if notice.kind == Kind.OPERATOR:
+            return
+        if isinstance(notice, DeliveryNotice):
+            about = [notice.delivery_id]
+            others = Notification.objects.filter(delivery_id=notice.delivery_id, recipient=notice.recipient)
+            told = others.filter(state=NoticeState.FAILED).exclude(id=notice.id).exclude(reason=STARTED_AGAIN)
+            if told.exists():
+                return
+        tell_of_mail(notice.recipient, notice.kind.label, reason, about[:MOST_NAMED], len(about), self.operator)
 
     @unit_of_work
     def seconds_to_next(self, subject: UUID) -> float | None:
@@ -290,24 +308,3 @@ def _keep_until(row: Any) -> date | None:
 
 def _about(subject: UUID) -> Q:
     return Q(delivery_id=subject) | Q(id=subject, delivery=None)
-
-
-@unit_of_work
-def notify_operator(about: str, text: str, recipient: str) -> bool:
-    """Owe an operator a mail, unless one that says the same was made in the last hours; the sweep sends it off."""
-    recent = Notification.objects.filter(
-        kind=Kind.OPERATOR, about=about, text=text, created_at__gt=from_now(-QUIET_SECONDS)
-    )
-    if not recipient or recent.exists():
-        return False
-    Notification.objects.create(
-        kind=Kind.OPERATOR,
-        about=about,
-        text=text,
-        recipient=recipient,
-        created_at=Now(),
-        due_at=Now(),
-        wake_at=Now(),
-        wake_seconds=60.0,
-    )
-    return True

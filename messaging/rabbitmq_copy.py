@@ -10,6 +10,7 @@ import pika
 
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, Outgoing, Taken
 from messaging.messages import CONTENT_TYPE
+from messaging.topology import is_wait
 
 # Who published the original. A copy in the ladder carries the consumer's own user, since the broker allows no other;
 # without this header a wait would turn a simulator's message into one of ours. Empty: nobody said. It is believed
@@ -17,6 +18,12 @@ from messaging.messages import CONTENT_TYPE
 USER_HEADER: Final = "x-simcourier-user"
 # `x-death` of a dead letter that has been copied: under its own name the broker would read and extend it.
 KEPT_DEATH_HEADER: Final = "x-simcourier-death"
+
+# Of a message that nobody took in its time; sent back (`dead replay`), it has none.
+EXPIRED: Final = (
+    "It expired in its queue before anybody took it: its publisher (the AMQP property 'expiration') or a policy of the "
+    "broker had given it a time to live."
+)
 
 # Bytes of other people's headers that are kept; a frame holds 128 KiB.
 MOST_HEADERS: Final = 32 * 1024
@@ -35,6 +42,7 @@ _NOT_OURS: Final = frozenset(
         KEPT_DEATH_HEADER,
     }
 )
+_OF_THE_DEAD: Final = frozenset({REASON_HEADER, QUEUE_HEADER})
 
 
 def properties_of(message: Outgoing, user: str) -> pika.BasicProperties:
@@ -86,25 +94,39 @@ def read_id(properties: pika.BasicProperties) -> str:
 
 
 def read_headers(properties: pika.BasicProperties, *, dead: bool) -> dict[str, str]:
-    """The headers as texts; of a dead letter also why, from which queue, and the broker's `x-death` as JSON."""
+    """The headers as texts; of a dead letter also why, from which queue, and the broker's `x-death` as JSON.
+
+    What `bury` says of a message (why, from which queue) is heeded in a dead letter alone, and only where the broker
+    itself says nothing: it says nothing of what `bury` published, and whoever published an event may have put our
+    names among its headers.
+    """
     raw: Mapping[str | bytes, Any] = properties.headers or {}  # bytes: a name that is no text
+    unheeded = _NOT_OURS if dead else _NOT_OURS | _OF_THE_DEAD
     headers = _few(
-        {name: _text(value) for name, value in raw.items() if isinstance(name, str) and name not in _NOT_OURS}
+        {name: _text(value) for name, value in raw.items() if isinstance(name, str) and name not in unheeded}
     )
     if not dead:
         return headers
-    # Expiry in the wait ladder leaves entries too; they say nothing of why the message is here.
     deaths = raw.get(DEATH_HEADER)
-    final = (
-        [d for d in deaths if isinstance(d, dict) and d.get("reason") != "expired"] if isinstance(deaths, list) else []
-    )
-    if final:
+    final = _final(deaths)
+    if final is not None:
         headers[DEATH_HEADER] = _text(deaths)
-        headers.setdefault(QUEUE_HEADER, str(final[0].get("queue")))
-        headers.setdefault(REASON_HEADER, f"The broker has set it aside: {final[0].get('reason')}.")
+        headers[QUEUE_HEADER] = str(final.get("queue"))
+        headers[REASON_HEADER] = EXPIRED if final.get("reason") == "expired" else _set_aside(final)
     elif KEPT_DEATH_HEADER in raw:
         headers[DEATH_HEADER] = _text(raw[KEPT_DEATH_HEADER])
     return headers
+
+
+def _final(deaths: object) -> dict[str, Any] | None:
+    """The broker's last word, the newest entry of `x-death`; expiry in the wait ladder is how every wait ends."""
+    listed = deaths if isinstance(deaths, list) else []
+    told = [one for one in listed if isinstance(one, dict)]
+    return next((one for one in told if one.get("reason") != "expired" or not is_wait(str(one.get("queue")))), None)
+
+
+def _set_aside(death: Mapping[str, Any]) -> str:
+    return f"The broker has set it aside: {death.get('reason')}."
 
 
 def _few(headers: Mapping[str, str]) -> dict[str, str]:

@@ -72,7 +72,10 @@ class Settings(BaseModel):
         "`USER:PASSWORD@HOST:PORT`."
     )
     email_from: str = Field(description="Sender of the mails.")
-    operator_email: str = Field(default="", description="Who is told about what only an operator can mend.")
+    operator_email: str = Field(
+        default="",
+        description="Who is told about mails that fail, messages set aside, and what only an operator can mend.",
+    )
     results_roots: Words = Field(
         default=(),
         description="Folders and URL prefixes (`s3://bucket/runs`), separated by commas, that results may come from. "

@@ -19,6 +19,7 @@ WAITS: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 3600.0)
 # takes them, far above anything our counts allow.
 DELIVERY_LIMIT: Final = 1000
 DEAD_DELIVERY_LIMIT: Final = 1_000_000_000
+_WAIT = ".wait."  # in the names of the wait ladder's queues, and in no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,12 @@ class Topology:
 
     def wait_queue(self, queue: str, rung: float) -> str:
         """The queue that holds messages of ``queue`` for ``rung`` seconds."""
-        return f"{queue}.wait.{rung:g}s"
+        return f"{queue}{_WAIT}{rung:g}s"
+
+
+def is_wait(queue: str) -> bool:
+    """Whether a queue of this name is one of a wait ladder."""
+    return _WAIT in queue
 
 
 def wake_key(lane: Lane) -> str:

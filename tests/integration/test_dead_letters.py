@@ -125,6 +125,41 @@ def test_a_message_that_the_broker_set_aside_counts_once_for_each_time_it_arrive
     assert ("Again:" in shown, "2 times more" in shown) == (arrivals > 1, arrivals == 3)
 
 
+def test_an_operator_is_mailed_about_dead_letters_once_each_and_in_few_mails(settings: Settings) -> None:
+    from consumer.recorder import Recorder
+    from ledger.api import Deliveries, Notices, OperatorNotice, overdue
+    from ledger.models import Notification
+
+    topology = settings.topology
+    recorder = Recorder(Deliveries("host:1", lease=30, overdue=60), topology.dead, "ops@example.org")
+
+    def set_aside_by_worker(body: bytes) -> None:
+        for queue in (topology.lane(Lane.SINGLE), topology.recorder):
+            headers = {REASON_HEADER: "Its id was\n    used.", QUEUE_HEADER: queue}
+            recorder.handle(Taken(topology.dead, body, "m", headers, False, "alice", None))
+
+    set_aside_by_worker(b"one")
+    set_aside_by_worker(b"one")
+    (found,) = overdue({})
+    notices = Notices(lease=30, overdue=60)
+    notice = notices.claim_next(found.subject)
+    assert isinstance(notice, OperatorNotice)
+    assert notice.recipient == "ops@example.org"
+    where = f"from the queue {topology.lane(Lane.SINGLE)}, published by alice"
+    assert f"Number 1 {where}: Its id was used.\n\n    simcourier dead show 1" in notice.text
+    assert "Number 2" not in notice.text
+    notices.data_starts(notice)
+    notices.sent(notice)
+
+    for number in range(300):
+        set_aside_by_worker(f"{number}".encode())
+    assert overdue({}) == [], "another mail goes out in an hour"
+    texts = list(Notification.objects.order_by("created_at").values_list("text", flat=True))
+    assert len(texts) == 2
+    assert "    simcourier dead show 2" in texts[1]
+    assert texts[1].endswith("There are more:\n\n    simcourier dead list")
+
+
 @BOTH
 def test_a_letter_goes_back_byte_for_byte_under_its_publisher_s_name_and_is_one_delivery_however_often(
     settings: Settings, engine: Engine

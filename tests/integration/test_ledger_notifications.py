@@ -303,7 +303,7 @@ def test_another_outage_of_the_same_storage_backend_is_mailed_again(deliveries: 
 def test_an_outage_for_the_same_reason_is_mailed_when_the_quiet_hours_are_over(deliveries: Deliveries) -> None:
     from ledger.api import define, mark_healthy, mark_unhealthy
     from ledger.models import Notification
-    from ledger.notifications import QUIET_SECONDS
+    from ledger.telling import QUIET_SECONDS
     from ledger.work import from_now
 
     del deliveries

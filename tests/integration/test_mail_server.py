@@ -259,3 +259,119 @@ def test_a_mail_over_which_senders_die_each_time_is_given_up_too(
 
     assert mailbox.accepted == []
     assert {state for state, _ in states().values()} == {"FAILED"}
+
+
+OPERATOR = "ops@example.org"
+
+
+@pytest.fixture
+def operated(sender: EmailSender) -> EmailSender:
+    """An email sender that knows whom to tell."""
+    sender._notices.operator = OPERATOR
+    return sender
+
+
+def told(settings: Settings) -> list[str]:
+    """The texts of the operator's mails."""
+    from ledger.models import Notification
+
+    del settings
+    return list(Notification.objects.filter(kind="operator").order_by("created_at").values_list("text", flat=True))
+
+
+def wake_operator(sender: EmailSender) -> None:
+    """What the sweep does for the operator's mails that are due."""
+    from ledger.api import overdue
+
+    for one in overdue({}):
+        if one.state == "for the operator":
+            sender.handle(Taken("notifications", one.wake_up.body, "m", {}, False, None, None))
+
+
+def test_an_operator_is_mailed_when_a_recipient_is_refused_for_good(
+    operated: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    from ledger.lookup import find
+
+    mailbox.answer_rcpt = lambda address: "550 no such user" if address == BERT else ""
+    work(operated, one)
+    wake_operator(operated)
+
+    (mail,) = [mail for mail in mails(mailbox) if mail["To"] == OPERATOR]
+    text = mail.get_body(("plain",))
+    assert text is not None
+    words = text.get_content().replace("\r\n", "\n")
+    assert f"To {BERT}, about delivery {one.id} (delivered): The mail server did not accept" in words
+    assert "550 no such user" in words
+    assert f"    simcourier deliveries resend {one.id} --to {BERT}\n" in words
+    assert "1 of 2 mails are sent; 1 could not be sent and is not tried again." in find(str(one.id))[0].sentence()
+    assert len(told(sqlite_ledger)) == 1
+
+
+def test_an_operator_is_told_once_of_a_delivery_and_recipient_and_the_next_ones_come_in_one_mail(
+    operated: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    from ledger.operators import resend
+
+    mailbox.answer_rcpt = lambda address: "" if address == OPERATOR else "550 no such user"
+    work(operated, one)
+    assert len(told(sqlite_ledger)) == 1, "both recipients, in one mail that has not gone out yet"
+    assert BERT in told(sqlite_ledger)[0]
+    assert ANNA in told(sqlite_ledger)[0]
+    wake_operator(operated)
+
+    resend(one.id)
+    work(operated, one)
+    assert len(told(sqlite_ledger)) == 1, "nothing new"
+
+    resend(one.id, ["carla@example.org"])
+    resend(one.id, ["$(reboot)@example.org"])
+    work(operated, one)
+    wake_operator(operated)
+    assert len([mail for mail in mails(mailbox) if mail["To"] == OPERATOR]) == 1, "no storm of mails"
+    assert "--to '$(reboot)@example.org'" in told(sqlite_ledger)[1]
+    pass_time(due_at="PENDING", wake_at="PENDING")
+    wake_operator(operated)
+    assert len([mail for mail in mails(mailbox) if mail["To"] == OPERATOR]) == 2
+
+
+def test_an_operator_is_told_of_a_mail_that_is_given_up(
+    operated: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    from ledger.models import Notification
+    from ledger.work import from_now
+
+    mailbox.answer_rcpt = lambda address: "450 mailbox busy" if address == BERT else ""
+    Notification.objects.filter(recipient=BERT).update(attempts=99, trouble_since=from_now(-6 * 24 * 3600))
+    work(operated, one)
+
+    (text,) = told(sqlite_ledger)
+    assert "450 mailbox busy" in text
+
+
+def test_a_mail_to_an_operator_that_is_refused_makes_no_other(
+    operated: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    mailbox.answer_rcpt = lambda _: "550 nobody is here"
+    work(operated, one)
+    for _ in range(3):
+        wake_operator(operated)
+        pass_time(due_at="PENDING", wake_at="PENDING")
+
+    assert len(told(sqlite_ledger)) == 1
+    assert states()[OPERATOR][0] == "FAILED"
+
+
+def test_the_mail_to_an_operator_names_some_and_says_that_there_are_more(
+    operated: EmailSender, one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    from ledger.operators import resend
+
+    mailbox.answer_rcpt = lambda _: "550 " + "x" * 400 + "\n    simcourier deliveries cancel all"
+    resend(one.id, [f"user{number}@example.org" for number in range(40)])
+    work(operated, one)
+
+    (text,) = told(sqlite_ledger)
+    assert len(text) < 21_000
+    assert text.endswith("the admin lists them all under Notifications, with the state FAILED.")
+    assert "\n    simcourier deliveries cancel" not in text

@@ -87,6 +87,28 @@ def test_a_message_delivered_too_often_ends_among_the_dead_letters_with_the_reas
     assert again.headers == dead.headers  # what is known of a death outlives a wait
 
 
+def test_an_event_that_expired_says_so_whatever_its_publisher_wrote_into_its_headers(
+    engine: Engine, topology: Topology, queue: str, channel: pika.adapters.blocking_connection.BlockingChannel
+) -> None:
+    forged = {
+        REASON_HEADER: "All is well.",
+        QUEUE_HEADER: "nowhere",
+        DEATH_HEADER: [{"reason": "maxlen", "queue": "x"}],
+    }
+    with engine.consumer([topology.dead]) as consumer:
+        properties = pika.BasicProperties(expiration="50", headers=forged, message_id="m")
+        channel.basic_publish("", queue, b"{}", properties)
+        dead = take(consumer)
+        consumer.wait(dead, 0.2)
+        again = take(consumer)
+        consumer.ack(again)
+
+    assert dead.headers[REASON_HEADER].startswith("It expired in its queue before anybody took it")
+    assert dead.headers[QUEUE_HEADER] == queue
+    assert json.loads(dead.headers[DEATH_HEADER])[0]["reason"] == "expired"
+    assert again.headers == dead.headers
+
+
 def test_giving_back_does_not_count_against_the_delivery_limit(
     url: str, topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:

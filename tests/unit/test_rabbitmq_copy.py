@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pika
+import pytest
 
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, Taken
 from messaging.rabbitmq_copy import copy_properties, properties_for, read_headers, read_user
@@ -39,11 +41,22 @@ def test_a_dead_letter_tells_its_last_death_and_not_its_waits() -> None:
     assert [death["reason"] for death in json.loads(found[DEATH_HEADER])] == ["delivery_limit", "expired"]
 
 
-def test_what_bury_has_said_is_not_overruled() -> None:
+def test_what_bury_has_said_outlives_a_wait() -> None:
     said = {REASON_HEADER: "because", QUEUE_HEADER: "elsewhere"}
 
     assert read_headers(properties({**said, "x-death": [EXPIRED]}), dead=True) == said
-    assert read_headers(properties({**said, "x-death": [LIMIT]}), dead=True)[REASON_HEADER] == "because"
+
+
+@pytest.mark.parametrize("death", [LIMIT, {**EXPIRED, "queue": "q"}])
+def test_what_the_broker_has_set_aside_has_its_reason_and_none_that_the_publisher_wrote(death: dict[str, Any]) -> None:
+    forged = {REASON_HEADER: "All is well.", QUEUE_HEADER: "elsewhere", "x-simcourier-death": "[]"}
+
+    found = read_headers(properties({**forged, "x-death": [death, EXPIRED]}), dead=True)
+
+    assert found[QUEUE_HEADER] == "q"
+    assert ("expired" if death["reason"] == "expired" else "delivery_limit") in found[REASON_HEADER]
+    assert json.loads(found[DEATH_HEADER])[0]["reason"] == death["reason"]
+    assert read_headers(properties({**forged}), dead=False) == {}
 
 
 def test_headers_of_other_types_become_text() -> None:
@@ -81,7 +94,7 @@ def test_our_own_messages_need_no_such_mark() -> None:
 def test_of_headers_without_end_those_are_kept_that_fit_and_the_reason_in_any_case() -> None:
     told = {"large": "x" * 40_000, **{f"h{number:03}": "y" * 1000 for number in range(60)}, REASON_HEADER: "because"}
 
-    found = read_headers(properties({**told}), dead=False)
+    found = read_headers(properties({**told}), dead=True)
 
     assert found[REASON_HEADER] == "because"
     assert "large" not in found
