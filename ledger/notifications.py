@@ -19,7 +19,7 @@ from ledger.models import Notification
 from ledger.operators import STARTED_AGAIN
 from ledger.outcomes import RunOutcome, fix_dates, outcomes_of, told_before
 from ledger.results import Contents, Drawn, contents_of, pictures_of
-from ledger.states import Kind, NoticeState
+from ledger.states import MAIL_ABOUT, Kind, NoticeState
 from ledger.study import Compared, compared
 from ledger.telling import tell_of_mail
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
@@ -265,7 +265,7 @@ class Notices:
             told = others.filter(state=NoticeState.FAILED).exclude(id=notice.id).exclude(reason=STARTED_AGAIN)
             if told.exists():
                 return
-        tell_of_mail(notice.recipient, notice.kind.label, reason, about[:MOST_NAMED], len(about), self.operator)
+        tell_of_mail(notice.recipient, MAIL_ABOUT[notice.kind], reason, about[:MOST_NAMED], len(about), self.operator)
 
     @unit_of_work
     def seconds_to_next(self, subject: UUID) -> float | None:

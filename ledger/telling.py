@@ -63,7 +63,7 @@ def tell_of_mail(recipient: str, what: str, reason: str, deliveries: list[UUID],
     of = f"delivery {deliveries[0]}" if runs == 1 and deliveries else f"{runs} runs of a campaign"
     commands = "\n".join(f"    simcourier deliveries resend {one} --to {shlex.quote(recipient)}" for one in deliveries)
     rest = f"\n    # and {runs - len(deliveries)} more" if runs > len(deliveries) else ""
-    _tell(MAILS, f"To {recipient}, about {of} ({what}): {_line(reason)}\n\n{commands}{rest}", operator)
+    _tell(MAILS, f"To {recipient}, {what}, of {of}: {_line(reason)}\n\n{commands}{rest}", operator)
 
 
 def tell_of_letter(letter: DeadLetter, operator: str) -> None:

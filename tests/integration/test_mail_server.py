@@ -301,7 +301,7 @@ def test_an_operator_is_mailed_when_a_recipient_is_refused_for_good(
     text = mail.get_body(("plain",))
     assert text is not None
     words = text.get_content().replace("\r\n", "\n")
-    assert f"To {BERT}, about delivery {one.id} (delivered): The mail server did not accept" in words
+    assert f"To {BERT}, with the link, of delivery {one.id}: The mail server did not accept" in words
     assert "550 no such user" in words
     assert f"    simcourier deliveries resend {one.id} --to {BERT}\n" in words
     assert "1 of 2 mails are sent; 1 could not be sent and is not tried again." in find(str(one.id))[0].sentence()
