@@ -26,6 +26,8 @@ MOST_FILES = 1_000_000  # with folders; about 150 bytes of memory each
 LONGEST_NAME = 4096  # bytes, with its folders; a service that leads in a circle ends here
 # Reasons to leave an entry out, and say so; with any other error (a file system that is away) all is tried again.
 FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, None}
+# A path that leads nowhere on any try.
+NO_FOLDER = {errno.ENAMETOOLONG, errno.ELOOP}
 
 
 def collect(results: Results, roots: Sequence[str]) -> Snapshot:
@@ -40,6 +42,7 @@ def collect(results: Results, roots: Sequence[str]) -> Snapshot:
         NotNow: the root is not visible on this machine, or the service cannot be used from it.
         TransientError: the service is away.
     """
+    _expect_readable(results.location)
     if is_url(results.location):
         # Only here: what it imports is of no use to others, and some of it may be missing.
         from consumer.remote import look_remotely
@@ -49,6 +52,15 @@ def collect(results: Results, roots: Sequence[str]) -> Snapshot:
     if roots and not folders:  # none at all would mean all
         raise Undeliverable(f"The results' location {results.location} is outside the places results may come from.")
     return look(locate(results.location, folders), results.include, results.exclude, folders)
+
+
+def _expect_readable(location: str) -> None:
+    if "\0" in unquote(location):
+        raise Undeliverable(f"The results' location {location} holds %00, which no name can hold.")
+    try:
+        urlsplit(location).port  # noqa: B018 - read to see whether it can be
+    except ValueError as error:
+        raise Undeliverable(f"The results' location {location} is no address that can be read.") from error
 
 
 def look(
@@ -154,6 +166,10 @@ def locate(location: str, roots: Sequence[str]) -> Path:
         raise Undeliverable(f"The results folder {asked} does not exist.") from error
     except (PermissionError, RuntimeError) as error:
         raise Undeliverable(f"The results folder {asked} cannot be read by the worker.") from error
+    except OSError as error:
+        if error.errno not in NO_FOLDER:
+            raise
+        raise Undeliverable(f"The results folder {asked} cannot be there ({error.strerror}).") from error
     if not _inside(folder, roots):
         raise Undeliverable(_outside(asked, roots))
     if not folder.is_dir():

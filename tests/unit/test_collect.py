@@ -140,6 +140,24 @@ def test_odd_locations_are_refused(location: str) -> None:
         locate(location, ())
 
 
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("file:///tmp/%00x", "%00, which no name can hold"),
+        ("sftp://host.example.org/results/%00x", "%00, which no name can hold"),
+        (f"file:///tmp/{'x' * 300}", "(File name too long)"),
+        ("file://[::1/x", "no address that can be read"),
+        ("sftp://host.example.org:99999/x", "no address that can be read"),
+    ],
+)
+def test_a_name_that_no_folder_can_have_is_told_at_once(location: str, reason: str) -> None:
+    with pytest.raises(Undeliverable) as told:
+        collect(Results(location=location), ())
+
+    assert reason in str(told.value)
+    assert "\0" not in str(told.value)
+
+
 def test_a_missing_folder_a_file_and_an_empty_folder_are_told_apart(results: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder, told in [
