@@ -158,8 +158,17 @@ def locate(location: str, roots: Sequence[str]) -> Path:
     for root in map(Path, roots):
         if asked.is_relative_to(root) and not _visible(root):
             raise NotNow(f"The results root {root} is not visible on this worker.", LOOK_AGAIN_SECONDS)
+    folder = _resolved(asked, roots)
+    if not _inside(folder, roots):
+        raise Undeliverable(_outside(asked, roots))
+    if not folder.is_dir():
+        raise Undeliverable(f"The results' location {asked} is not a folder.")
+    return folder
+
+
+def _resolved(asked: Path, roots: Sequence[str]) -> Path:
     try:
-        folder = asked.resolve(strict=True)
+        return asked.resolve(strict=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         if roots and not any(asked.is_relative_to(root) for root in roots):  # what is there is nobody's business
             raise Undeliverable(_outside(asked, roots)) from error
@@ -170,11 +179,6 @@ def locate(location: str, roots: Sequence[str]) -> Path:
         if error.errno not in NO_FOLDER:
             raise
         raise Undeliverable(f"The results folder {asked} cannot be there ({error.strerror}).") from error
-    if not _inside(folder, roots):
-        raise Undeliverable(_outside(asked, roots))
-    if not folder.is_dir():
-        raise Undeliverable(f"The results' location {asked} is not a folder.")
-    return folder
 
 
 def _outside(asked: Path, roots: Sequence[str]) -> str:
