@@ -193,6 +193,7 @@ class DeliveryView:
         rest = f"; gathered for the digest of its campaign: {gathered}" if gathered else ""
         queue = f" (received before it and still waiting: {self.ahead})" if self.ahead else ""
         it, its = ("What it left behind", "Its delivery") if self.trouble else ("It", "It")
+        kept = f"kept until {self.keep_until:%d %B %Y}, and " if self.keep_until else ""
         sentences = {
             State.RECEIVED: f"{it} waits in the queue for a worker{queue}.",
             State.WORKING: self._in_work(),
@@ -200,7 +201,7 @@ class DeliveryView:
             State.DELIVERED: f"{it} is stored; {self._mailed()}{rest}.",
             State.FAILED: f"{its} failed{f' while {self.stage}' if self.stage else ''}: {self.reason}",
             State.CANCELLED: f"{its} was cancelled.",
-            State.EXPIRED: "Its archive was removed after its keep days.",
+            State.EXPIRED: f"Its archive was {kept}removed after its keep days.",
         }
         return sentences[State(self.state)]
 

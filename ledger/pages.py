@@ -20,6 +20,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.keeping import keep_longer
 from ledger.receipt import id_of, picture, shown
 from ledger.resending import Refused, send_again
+from ledger.states import StepKind
 
 PAGE = "simcourier/delivery_page.html"
 GONE = (
@@ -27,12 +28,12 @@ GONE = (
     "longer."
 )
 AWAY = "The ledger cannot be reached at the moment; try again in a minute."
-# What a press of a button has done, by the word in the address that follows.
+# What a press of a button has done, by the word in the address that follows; an address that is kept says it no longer.
 DONE = {
-    "sent": "The mail goes out again, to the same recipients, within a minute.",
-    "kept": "It is kept longer; the new date is below.",
-    "not-kept": "It cannot be kept longer than it is.",
+    "sent": (StepKind.RESENT, "The mail goes out again, to the same recipients, within a minute."),
+    "kept": (StepKind.KEPT, "It is kept longer; the new date is below."),
 }
+NOT_KEPT = "It cannot be kept longer than it is."
 
 
 def _guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -59,7 +60,10 @@ def delivery_page(request: HttpRequest, key: str) -> HttpResponse:
     page = shown(key, _most_days())
     if page is None:
         return _told(request, GONE, 404)
-    return render(request, PAGE, {"page": page, "done": DONE.get(request.GET.get("done", ""), "")})
+    pressed = request.GET.get("done", "")
+    step, done = DONE.get(pressed, ("", ""))
+    told = NOT_KEPT if pressed == "not-kept" else done if page.lately(step) else ""
+    return render(request, PAGE, {"page": page, "done": told})
 
 
 @_guarded

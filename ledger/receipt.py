@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from uuid import UUID
@@ -10,15 +10,18 @@ from uuid import UUID
 from ledger.expiry import end_of, keeps_until, until_when
 from ledger.keeping import longer
 from ledger.lookup import DeliveryView, find
-from ledger.models import Delivery
+from ledger.models import Delivery, Step
+from ledger.operators import TOLD
 from ledger.repeat import repeat
+from ledger.resending import not_yet
 from ledger.results import Contents, contents_of
 from ledger.simulation import capital
-from ledger.states import MAIL_ABOUT, State
+from ledger.states import MAIL_ABOUT, State, StepKind
 from ledger.study import Compared, compared
-from ledger.work import unit_of_work
+from ledger.work import from_now, unit_of_work
 from messaging.amounts import file_size
 
+FRESH_SECONDS = 120.0  # for so long the page says what a button has done
 HEADLINES = {
     State.RECEIVED: "On its way",
     State.WORKING: "In work",
@@ -26,7 +29,7 @@ HEADLINES = {
     State.DELIVERED: "Delivered",
     State.FAILED: "Could not be delivered",
     State.CANCELLED: "Cancelled",
-    State.EXPIRED: "Removed after its keep days",
+    State.EXPIRED: "Not kept any more",
 }
 
 
@@ -53,6 +56,9 @@ class Shown:
         longer: until when it could be kept instead.
         again: a command that has the results delivered again; empty: where they lie is not kept any more.
         choose: what is to be chosen in it.
+        not_yet: why its mail cannot be sent again at the moment; empty: it can.
+        fresh: kinds of the steps of the last minutes.
+        recipients_known: the event is kept still.
         pictures: number, title, note and description of each plot.
     """
 
@@ -66,6 +72,9 @@ class Shown:
     inside: str
     lines: tuple[Line, ...]
     statistics: tuple[Compared, ...]
+    not_yet: str
+    fresh: frozenset[str]
+    recipients_known: bool
     pictures: tuple[tuple[int, str, str, str], ...] = field(default=())
 
     @property
@@ -106,8 +115,12 @@ class Shown:
 
     @property
     def can_send(self) -> bool:
-        """Whether its mail can be sent again."""
-        return self.view.state in {State.DELIVERED, State.FAILED}
+        """Whether its mail can be sent again, now or, if there is a reason why `not_yet`, later."""
+        return self.view.state in TOLD and self.recipients_known
+
+    def lately(self, what: str) -> bool:
+        """Whether that was done within the last minutes, so that somebody wants to hear of it."""
+        return what in self.fresh
 
 
 @unit_of_work
@@ -130,6 +143,9 @@ def shown(key: str, most_days: int) -> Shown | None:
         inside=_inside(contents_of(row), numbers=bool(row.statistics)),
         lines=tuple(sorted(_lines(row, view), key=lambda line: line.at)),
         statistics=compared(row),
+        not_yet=not_yet(row.id),
+        fresh=frozenset(row.steps.filter(at__gt=from_now(-FRESH_SECONDS)).values_list("what", flat=True)),
+        recipients_known=bool(row.body),
         pictures=tuple(row.pictures.values_list("id", "title", "note", "alt")),
     )
 
@@ -169,15 +185,25 @@ def _until(row: Delivery) -> tuple[str, str]:
 
 def _lines(row: Delivery, view: DeliveryView) -> Iterator[Line]:
     yield Line(row.received_at, "received")
+    steps = list(row.steps.all())
     if row.started_at:
-        yield Line(row.started_at, "taken by a worker")
-    for step in row.steps.all():
+        worker = _first_worker(row, steps)
+        yield Line(row.started_at, "taken" if worker else "taken by a worker", worker)
+    for step in steps:
         size = "" if step.size is None else file_size(step.size)
         yield Line(step.at, step.get_what_display(), step.worker, size, step.sha256, step.detail)
     for notice in view.notices:
         if notice.sent_at:
             how = f"{MAIL_ABOUT[notice.kind]}{', in a digest' if notice.digest else ''}"
             yield Line(notice.sent_at, "mailed", detail=f"{how}, to {masked(notice.recipient)}")
+
+
+def _first_worker(row: Delivery, steps: Sequence[Step]) -> str:
+    """Who took it first: whoever did the first step, unless that was to take it over."""
+    first = next((step for step in steps if step.worker), None)
+    if first is None:
+        return row.worker
+    return "" if first.what == StepKind.TAKEN_OVER else first.worker
 
 
 def _inside(contents: Contents | None, *, numbers: bool) -> str:

@@ -26,6 +26,20 @@ class Refused(UserError):
 
 
 @unit_of_work
+def not_yet(delivery_id: UUID) -> str:
+    """Why its mail cannot be asked for at the moment, in a sentence; empty: it can."""
+    asked = Step.objects.filter(delivery_id=delivery_id, what=StepKind.RESENT)
+    if asked.filter(at__gt=from_now(-PAUSE_SECONDS)).exists():
+        return (
+            f"The mail was asked for less than {PAUSE_SECONDS / 60:.0f} minutes ago: look into the inbox, and into the "
+            "folder for spam."
+        )
+    if asked.filter(at__gt=from_now(-DAY_SECONDS)).count() >= MOST_A_DAY:
+        return f"The mail was asked for {MOST_A_DAY} times today; try again tomorrow."
+    return ""
+
+
+@unit_of_work
 def send_again(delivery_id: UUID) -> None:
     """Have the mail sent again to everybody whom the event names.
 
@@ -34,15 +48,8 @@ def send_again(delivery_id: UUID) -> None:
     """
     with transaction.atomic():
         list(Delivery.objects.select_for_update().filter(id=delivery_id).values_list("id"))  # one press at a time
-        asked = Step.objects.filter(delivery_id=delivery_id, what=StepKind.RESENT)
-        if asked.filter(at__gt=from_now(-PAUSE_SECONDS)).exists():
-            raise Refused(
-                f"The mail was asked for less than {PAUSE_SECONDS / 60:.0f} minutes ago: look into the inbox, and into "
-                "the folder for spam.",
-                later=True,
-            )
-        if asked.filter(at__gt=from_now(-DAY_SECONDS)).count() >= MOST_A_DAY:
-            raise Refused(f"The mail was asked for {MOST_A_DAY} times today; try again tomorrow.", later=True)
+        if too_soon := not_yet(delivery_id):
+            raise Refused(too_soon, later=True)
         try:
             told = resend(delivery_id)
         except Forgotten:

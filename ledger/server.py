@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import socket
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 from django.db import InterfaceError, OperationalError
 from gunicorn.app.base import BaseApplication
@@ -19,6 +19,7 @@ from ledger.addresses import PREFIX
 from ledger.errors import LedgerUnavailable
 from messaging.errors import UserError
 
+Site = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _PAGE = re.compile(rf"(/{PREFIX}/)[^/'\s]+")
 
 
@@ -29,7 +30,7 @@ class CannotListen(UserError):
 class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
     """gunicorn, configured by us rather than by files and environment variables of its own."""
 
-    def __init__(self, application: WSGIHandler, options: dict[str, Any]) -> None:
+    def __init__(self, application: Site, options: dict[str, Any]) -> None:
         self._application = application
         self._options = options
         super().__init__()
@@ -38,7 +39,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
         for name, value in self._options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> WSGIHandler:
+    def load(self) -> Site:
         return self._application
 
 
@@ -67,7 +68,20 @@ def serve(host: str, port: int, threads: int) -> None:
         "proc_name": "simcourier web",
     }
     tidy_logs()
-    _Server(get_wsgi_application(), options).run()
+    _Server(_without_bodies(get_wsgi_application()), options).run()
+
+
+def _without_bodies(site: Site) -> Site:
+    """The site, which answers HEAD with headers alone, as the server expects it (RFC 9110, 9.3.2)."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        response = site(environ, start_response)
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return response
+        getattr(response, "close", bool)()
+        return []
+
+    return answer
 
 
 def tidy_logs() -> None:

@@ -266,7 +266,7 @@ def _describe(view: DeliveryView, settings: Settings) -> None:
         "Backend": view.backend,
         "Archive": f"{view.archive_name} ({view.archive_size} bytes)" if view.archive_size is not None else "",
         "SHA-256": view.archive_sha256,
-        "Link": view.link,
+        "Link": view.link if view.state != "EXPIRED" else "",
         "Page": f"{settings.site_url}{view.page}" if view.page else "",
         "Kept until": f"{view.keep_until:%Y-%m-%d}" if view.keep_until else "",
         "Failed tries": str(view.failed_tries or ""),

@@ -36,13 +36,13 @@ class Site:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> Answer:
+    def ask(self, path: str, form: dict[str, str] | None = None, method: str = "GET", **headers: str) -> Answer:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
         sent = {"Host": HOST} | {name.replace("_", "-"): value for name, value in headers.items()}
         if form is not None:
             sent |= {"Content-Type": "application/x-www-form-urlencoded", "Referer": f"https://{HOST}/admin/login/"}
         try:
-            connection.request("GET" if form is None else "POST", path, urlencode(form) if form else None, sent)
+            connection.request(method if form is None else "POST", path, urlencode(form) if form else None, sent)
             answer = connection.getresponse()
             return Answer(answer.status, answer.msg, answer.read().decode(errors="replace"))
         finally:
@@ -191,3 +191,15 @@ def test_a_form_larger_than_any_of_ours_is_refused(site: Site) -> None:
 
     assert answer.status == 400
     assert "Traceback" not in answer.text
+
+
+def test_whoever_asks_for_the_headers_alone_gets_them_and_leaves_no_warning_in_the_log(
+    one: Installation, site: Site
+) -> None:
+    whole, alone = (site.ask("/admin/login/", method=method) for method in ("GET", "HEAD"))
+
+    assert (alone.status, alone.text) == (200, "")
+    assert alone.headers["Content-Type"] == whole.headers["Content-Type"]
+    logs = "".join(log.read_text() for log in one.folder.glob("*-web.log"))
+    assert "Listening" in logs
+    assert "method=HEAD" not in logs

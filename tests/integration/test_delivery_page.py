@@ -105,9 +105,12 @@ def page(client: Client, one: SimulationCompleted) -> Element:
 
 def press(client: Client, one: SimulationCompleted, action: str) -> Any:
     """Press the button whose form leads to ``action``, with the token that the page holds."""
+    return client.post(f"{path(one)}{action}", token_for(client, one, action))
+
+
+def token_for(client: Client, one: SimulationCompleted, action: str) -> dict[str, str]:
     (form,) = [form for form in page(client, one).all("form") if form.attributes["action"] == action]
-    token = {field.attributes["name"]: field.attributes["value"] for field in form.all("input")}
-    return client.post(f"{path(one)}{action}", token)
+    return {field.attributes["name"]: field.attributes["value"] for field in form.all("input")}
 
 
 def pending(one: SimulationCompleted) -> list[str]:
@@ -170,7 +173,7 @@ def test_a_delivered_one_tells_link_size_digest_numbers_plot_and_every_step(
         "mailed: with the link, to b…@example.com",
     ]
     assert steps[:-2] == [
-        "received", "taken by a worker", f"packed, 3.0 MiB by host:1 SHA-256 {'ab' * 32}",
+        "received", "taken by host:1", f"packed, 3.0 MiB by host:1 SHA-256 {'ab' * 32}",
         "stored, and confirmed by the service: memory, 3.0 MiB by host:1", "linked by host:1",
     ]  # fmt: skip
     (link,) = [each for each in shown.all("a") if each.words == "Get the results"]
@@ -284,18 +287,63 @@ def test_the_mail_is_sent_again_to_the_same_recipients_and_not_too_often(
     from ledger.work import from_now
 
     one = delivered(deliveries)
+    token = token_for(client, one, "send-again")
     answer = press(client, one, "send-again")
 
     assert (answer.status_code, answer["Location"]) == (302, f"{path(one)}?done=sent")
     assert "goes out again" in client.get(answer["Location"]).content.decode()
     assert pending(one) == [ANNA, BERT]
-    refused = press(client, one, "send-again")
+    shown = page(client, one)
+    assert [each.attributes["action"] for each in shown.all("form")] == ["keep"]
+    assert "asked for less than 10 minutes ago" in shown.words, "rather than a button that leads to a refusal"
+    refused = client.post(f"{path(one)}send-again", token)
     assert (refused.status_code, "less than 10 minutes ago" in refused.content.decode()) == (429, True)
     for _ in range(4):
         Step.objects.filter(what="resent").update(at=from_now(-3600))
         assert press(client, one, "send-again").status_code == 302
     Step.objects.filter(what="resent").update(at=from_now(-3600))
-    assert "5 times today" in press(client, one, "send-again").content.decode()
+    assert "5 times today" in page(client, one).words
+    assert "5 times today" in client.post(f"{path(one)}send-again", token).content.decode()
+
+
+def test_what_a_button_has_done_is_not_told_when_its_address_is_opened_later(
+    client: Client, deliveries: Deliveries
+) -> None:
+    from ledger.models import Step
+    from ledger.work import from_now
+
+    one = delivered(deliveries)
+    for action, told in (("send-again", "goes out again"), ("keep", "It is kept longer")):
+        address = press(client, one, action)["Location"]
+        assert told in client.get(address).content.decode()
+        Step.objects.filter(what__in=["resent", "kept"]).update(at=from_now(-300))
+        assert told not in client.get(address).content.decode()
+
+
+def test_a_mail_whose_recipients_are_not_kept_any_more_is_not_offered(client: Client, deliveries: Deliveries) -> None:
+    from ledger.models import Delivery
+
+    one = delivered(deliveries, keep_days=0)
+    Delivery.objects.update(body=b"")
+
+    assert not list(page(client, one).all("form"))
+
+
+def test_the_receipt_names_who_took_it_first(client: Client, deliveries: Deliveries) -> None:
+    from ledger.api import Deliveries
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    one = event()
+    held = claimed(deliveries, one)
+    assert "taken by host:1" in page(client, one).words
+    deliveries.packed(held, name="mm1.zip", size=3, sha256="ab" * 32, warnings=[])
+    Delivery.objects.update(lease_until=from_now(-1))
+    claimed(Deliveries("host:2", lease=30, overdue=60), one)
+
+    words = page(client, one).words
+    assert "taken by host:1" in words
+    assert "taken over by another worker by host:2" in words
 
 
 @pytest.mark.parametrize("action", ["send-again", "keep"])
@@ -317,8 +365,9 @@ def test_no_log_holds_the_key_of_a_page(
     client.post(f"{path(one)}keep")
     client.get(f"{path(one)}keep")
     client.get(f"/api/deliveries/{uuid4()}")  # whoever waits for what was just published does so: not worth a line
+    token = token_for(client, one, "send-again")
     press(client, one, "send-again")
-    press(client, one, "send-again")
+    client.post(f"{path(one)}send-again", token)
 
     key = path(one).split("/")[2]
     records = [f"{record.getMessage()} {vars(record)}" for record in caplog.records if record.name.startswith("django")]
@@ -399,7 +448,8 @@ def test_after_its_keep_days_it_tells_what_it_was_and_how_to_get_it_again(
     removed(Removal(Placement.objects.get().pk, one.id, "", "memory", Stored(key="k", size=3), expired=True, tries=0))
 
     shown = page(client, one)
-    assert "Removed after its keep days" in shown.words
+    assert "Not kept any more" in shown.words
+    assert f"Its archive was kept until {until(30)}, and removed after its keep days." in shown.words
     assert "delay, mean 23 ms" in shown.words
     (again,) = shown.all("pre")
     assert again.words == (
