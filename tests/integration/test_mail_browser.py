@@ -55,6 +55,7 @@ def test_names_without_a_blank_leave_room_for_their_numbers(phone: WebDriver, tm
             Compared(f"DroppedPacketsInMac, {module}, mean of 66", "0", "", 0.0, 4, 1.0, 2.0, 3.0),
             Compared(f"acceleration, {module}.veinsmobilityOfTheNode, vector mean, mean of 71", "\u22120.02835"),
             Compared("x" * 80, "12.34 ms"),
+            Compared("serverChannelState:vector, Aloha.server", "IDLE 89.5 %, TRANSMISSION 9.5 %"),
         ),
         notes=("The folder has a file results/" + "0123456789" * 6 + ".vec that nobody can read.",),
     )
