@@ -338,6 +338,22 @@ def test_a_failed_delivery_that_is_retried_tells_its_next_failure_again(deliveri
     assert Notification.objects.filter(delivery_id=one.id, kind="failed").count() == 2
 
 
+def test_a_retry_has_all_its_tries_before_it(deliveries: Deliveries) -> None:
+    from ledger.api import retry
+    from ledger.models import Delivery
+    from ledger.work import from_now
+
+    one = event()
+    for _ in range(3):
+        deliveries.wait(claimed(deliveries, one), 0, "the service is away", counted=True)
+    Delivery.objects.update(failing_since=from_now(-26 * 3600), trouble_since=from_now(-26 * 3600))
+    deliveries.fail(claimed(deliveries, one), "tried for 26 hours")
+    assert retry(one.id)
+
+    again = claimed(deliveries, one)
+    assert (again.attempts, again.failing_seconds, again.trouble_seconds) == (0, 0, 0)
+
+
 def test_a_mail_about_a_failure_that_has_not_gone_out_is_dropped_by_a_retry(deliveries: Deliveries) -> None:
     from ledger.api import Kind, Notices, retry
 
