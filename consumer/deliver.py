@@ -99,13 +99,16 @@ def _archive(workshop: Workshop, hold: Hold, http: requests.Session, choice: Cho
     part = folder / f"{claim.fence}.part"  # by fence: a worker that was taken for dead may still be writing its own
     part.unlink(missing_ok=True)
     growing = GrowingArchive(part, name=archive_name(data.title, data.simulation_id), key="")
+    summarised = claim.crashes < CRASHES_WITH_SUMMARY
+    if not summarised:
+        log.error("summary.left_out", crashes=claim.crashes, reason="workers ended unexpectedly over this delivery")
     try:
         with Making(
             snapshot,
             folder,
             growing,
             compression=workshop.compression,
-            summarised=claim.crashes < CRASHES_WITH_SUMMARY,
+            summarised=summarised,
             ensure=hold.ensure,
         ) as making:
             return Sending(workshop, hold, making, growing, snapshot).run(http, choice)

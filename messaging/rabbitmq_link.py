@@ -129,7 +129,7 @@ class Link:
         try:
             self._connection = address.connect()
         except _PIKA_ERRORS as error:
-            raise _spoken(error, address) from error
+            raise spoken(error, address) from error
         with self._errors():
             self._channel = self._connection.channel()
             if confirms:
@@ -233,7 +233,7 @@ class Link:
         except _PIKA_ERRORS as error:
             if not isinstance(error, NackError | UnroutableError):
                 self.close()
-            raise _spoken(error, self._address, name) from error
+            raise spoken(error, self._address, name) from error
 
 
 @contextmanager
@@ -254,7 +254,7 @@ def _limit(connection: pika.BlockingConnection, seconds: float) -> Iterator[None
         impl._adapter_remove_timeout(timer)  # noqa: SLF001
 
 
-def _spoken(error: Exception, address: Address, name: str = "") -> BrokerError:
+def spoken(error: Exception, address: Address, name: str = "") -> BrokerError:
     """The sentence for what pika has raised; never the password."""
     place = f"RabbitMQ at {address.place}"
     match error:

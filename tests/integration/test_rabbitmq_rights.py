@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import pika
 import pika.exceptions
 import pytest
 
+from backends.contract import Link
 from messaging.connect import connect
 from messaging.engine import BrokerError, Outgoing, Refused
+from messaging.messages import SimulationCompleted
+from messaging.settings import Settings
 from messaging.topology import Topology
 from tests.support.broker import delete_queues
 from tests.support.deployment import DEPLOY, make_secrets, with_addresses
+from tests.support.events import event
 from tests.support.nodes import RabbitNode
 from tests.support.pages import blocks, type_at
 
@@ -100,11 +105,114 @@ def test_simcourier_publish_needs_no_more_than_a_simulators_rights(simulator_url
 
 @pytest.mark.parametrize("key", ["link.ready", "delivery.failed", "wake.single", "simulation.completed"])
 def test_a_simulator_can_send_no_other_message_than_its_events(simulator_url: str, key: str) -> None:
-    """A ``link.ready`` of its own would be a mail of ours with a link of its choice."""
+    """Not under their keys. By way of ``CC``, which RabbitMQ does not hold against the rights, see the next test."""
     with connect(simulator_url, TOPOLOGY).publisher() as publisher, pytest.raises(Refused) as refused:
         publisher.publish(Outgoing(key, b"{}", "one"))
 
     assert "does not allow this to the user 'simulator'" in str(refused.value)
+
+
+def routed(channel: pika.adapters.blocking_connection.BlockingChannel, body: bytes, *keys: str) -> None:
+    """Publish an event with further routing keys in its headers."""
+    properties = pika.BasicProperties(headers={"CC": list(keys[:1]), "BCC": list(keys[1:])}, user_id="simulator")
+    channel.basic_publish(EVENTS, KEY, body, properties, mandatory=True)
+
+
+def test_a_message_that_a_simulator_has_routed_to_the_email_sender_makes_no_mail_and_no_link(
+    channel: pika.adapters.blocking_connection.BlockingChannel,
+    worker_url: str,
+    sqlite_ledger: Settings,
+    tmp_path: Path,
+) -> None:
+    """RabbitMQ copies a message to the keys in ``CC`` and ``BCC`` without asking for the right to each.
+
+    So a simulator reaches the email sender's queue. What is mailed, to whom, and with which link stands in the ledger.
+    """
+    from consumer.decide import Policy
+    from consumer.email_sender import EmailSender
+    from consumer.loop import Ack, Bury
+    from consumer.mail.render import Renderer
+    from consumer.mail.transports import transport
+    from consumer.stop import Stop
+    from ledger.api import Notices, announcement
+    from ledger.models import Notification
+    from ledger.work import from_now
+
+    del sqlite_ledger
+    delivered = some_delivery()
+    told = announcement(delivered.id)
+    assert told is not None
+    forged = told.body.replace(b"http://example.org/f", b"http://evil.example/f").replace(
+        f'"id":"{told.message_id}"'.encode(), f'"id":"{uuid.uuid4()}"'.encode()
+    )
+    assert b"evil" in forged
+    mails = tmp_path / "mail"
+    sender = EmailSender(
+        Notices(lease=30, overdue=60),
+        Renderer("SimCourier <sim@example.org>"),
+        transport(mails.as_uri(), timeout=5),
+        Policy(),
+        Stop(1),
+    )
+    notice = Notification.objects.get()
+
+    def wake(*bodies: bytes) -> list[object]:
+        for body in bodies:
+            routed(channel, body, "link.ready")
+        settled: list[object] = []
+        with connect(worker_url, TOPOLOGY).consumer([TOPOLOGY.notifications]) as consumer:
+            while (taken := consumer.take(1)) is not None:
+                assert taken.user_id == "simulator"
+                settled.append(sender.handle(taken).settle)
+                consumer.ack(taken)
+        return settled
+
+    Notification.objects.update(due_at=from_now(600))
+    (later, buried) = wake(forged, delivered.to_bytes())
+    assert isinstance(buried, Bury), "an event is nothing for the email sender"
+    assert not isinstance(later, Ack), "the mail's own time counts"
+    assert not list(mails.glob("*.eml"))
+
+    Notification.objects.update(due_at=from_now(-1))
+    assert wake(forged, forged) == [Ack(), Ack()]
+    (mail,) = mails.glob("*.eml")
+    assert "evil" not in mail.read_text()
+    assert "http://example.org/f" in mail.read_text()
+    assert Notification.objects.values_list("id", "recipient", "state").get() == (notice.id, notice.recipient, "SENT")
+
+
+def test_a_wake_up_that_a_simulator_has_routed_is_the_event_it_is_and_delivers_nothing_twice(
+    channel: pika.adapters.blocking_connection.BlockingChannel, worker_url: str, sqlite_ledger: Settings
+) -> None:
+    from ledger.api import Deliveries, Ended
+    from ledger.models import Delivery, Notification
+
+    del sqlite_ledger
+    delivered = some_delivery()
+    routed(channel, delivered.to_bytes(), "wake.single", "wake.campaign")
+
+    claims = []
+    with connect(worker_url, TOPOLOGY).consumer(TOPOLOGY.lanes) as consumer:
+        while (taken := consumer.take(1)) is not None:
+            claims.append(Deliveries("host:2", lease=30, overdue=60).claim(delivered, taken.body, taken.user_id))
+            consumer.ack(taken)
+
+    assert claims
+    assert {type(claim) for claim in claims} == {Ended}
+    assert (Delivery.objects.count(), Notification.objects.count()) == (1, 1)
+
+
+def some_delivery() -> SimulationCompleted:
+    """One that has its link, and whose mail is owed."""
+    from ledger.api import Claim, Deliveries
+
+    one = event()
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    held = deliveries.claim(one, one.to_bytes(), "simulator")
+    assert isinstance(held, Claim)
+    deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    deliveries.finish(held, Link(url="http://example.org/f"), keep_days=30)
+    return one
 
 
 def test_a_simulator_cannot_speak_in_anothers_name(channel: pika.adapters.blocking_connection.BlockingChannel) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from backends.contract import Archive, Progress, Stored
 from backends.errors import TransientError
@@ -232,6 +233,26 @@ def test_a_file_that_was_whole_before_a_crash_keeps_its_bytes_though_others_are_
     assert {key: held.files.get(key) for key in before} == before
     assert hashlib.sha256(stored_bytes(one)).hexdigest() == row(one).archive_sha256
     assert zipfile.ZipFile(io.BytesIO(stored_bytes(one))).namelist() == ["noise.bin", "MANIFEST.sha256"]
+
+
+def test_after_two_crashes_the_summary_is_left_out_and_mail_and_log_say_so(
+    worker: ResultsWorker, results: Path, sent: Sent
+) -> None:
+    from ledger.models import Delivery
+
+    one = event(results)
+    sent.break_after[1] = crash
+    with pytest.raises(KeyboardInterrupt):
+        worker.handle(taken(one))
+    Delivery.objects.filter(id=one.id).update(crashes=2)
+    next(worker._workshop.archives.rglob("*.zip")).unlink()
+
+    with structlog.testing.capture_logs() as lines:
+        again(worker, one)
+
+    (told,) = [line for line in lines if line["event"] == "summary.left_out"]
+    assert (told["crashes"], told["log_level"]) == (2, "error")
+    assert row(one).notes == ["The summary could not be made; the operator finds the reason in the worker's log."]
 
 
 def test_a_service_that_goes_away_meanwhile_does_not_make_us_pack_again(

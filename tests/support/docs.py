@@ -29,7 +29,6 @@ COMPUTED = {
     "broker_url": "`sqlite:///<data dir>/broker.db`",
     "database_url": "`sqlite:///<data dir>/simcourier.db`",
     "email_url": "`file://<data dir>/mail`",
-    "web_proxies": "`127.0.0.1,::1`",
     "email_from": "the user's name at this host",
 }
 WIDTH = 110

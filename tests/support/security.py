@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pika.exceptions import NackError
+
 from consumer.collect import LONGEST_NAME, MOST_FILES, collect, look, too_long, too_many
 from consumer.errors import Undeliverable
 from consumer.packing.names import member_name
@@ -20,6 +22,7 @@ from messaging.connect import connect
 from messaging.engine import BrokerError, Outgoing
 from messaging.locations import WrongLocation, parse
 from messaging.messages import InvalidMessage, Results, parse_event
+from messaging.rabbitmq_link import Address, spoken
 from messaging.roots import NoRoot, roots_for
 from messaging.topology import Topology
 from tests.support.events import event
@@ -66,6 +69,11 @@ def _too_large() -> str:
     return _told(lambda: publisher.publish(Outgoing("simulation.completed.single", body, "1")), BrokerError)
 
 
+def _full() -> str:
+    """What is said of a message that RabbitMQ does not take; a row of test_engine_conformance.py fills a queue."""
+    return str(spoken(NackError([]), Address("amqp://user:word@host/")))
+
+
 def _located(location: str, *roots: str) -> str:
     return _told(lambda: collect(Results(location=location), roots), Undeliverable)
 
@@ -93,11 +101,7 @@ MANY = {f"key {number}": 1 for number in range(201)}
 
 LIMITS = (
     Limit("a message", f"{Topology().max_bytes} bytes", _too_large),
-    Limit(
-        "messages in a queue",
-        f"{Topology().max_length}",
-        lambda: "The broker has refused the message: a queue is full.",
-    ),
+    Limit("messages in a queue", f"{Topology().max_length}", _full),
     Limit("simulation id, and each identifier", "200 characters", lambda: _refused(simulation_id="x" * 201)),
     Limit("title, simulator, host", "200 characters", lambda: _refused(title="x" * 201)),
     Limit("configuration, parameters of a study", "200 entries", lambda: _refused(configuration=MANY)),
@@ -140,6 +144,10 @@ ATTEMPTS = (
             lambda: _told(lambda: roots_for(["/home/{user}"], ".."), NoRoot)),
     Attempt("a `link.ready` with a link of one's own", "the broker does not allow it",
             (RIGHTS, "test_a_simulator_can_send_no_other_message_than_its_events")),
+    Attempt("the same by way of `CC` or `BCC`", "the mail that is owed, when it is due, with its link; else nothing",
+            (RIGHTS, "test_a_message_that_a_simulator_has_routed_to_the_email_sender_makes_no_mail_and_no_link")),
+    Attempt("a wake-up of one's own, likewise", "nothing is delivered twice",
+            (RIGHTS, "test_a_wake_up_that_a_simulator_has_routed_is_the_event_it_is_and_delivers_nothing_twice")),
     Attempt("to read others' events, purge or delete queues", "the broker does not allow it (403)",
             (RIGHTS, "test_a_simulator_may_do_nothing_else")),
     Attempt("results at `http://169.254.169.254/latest`", "is below no address that results may come from",
@@ -251,10 +259,27 @@ def exists(file: str, name: str) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body)
 
 
+def takes_long(file: str, name: str) -> bool:
+    """Whether the test runs with ``scripts/test --full`` only."""
+    tree = ast.parse((ROOT / file).read_text("utf-8"))
+    marks = [
+        ast.unparse(mark)
+        for node in tree.body
+        for mark in (
+            [node.value]
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
+            else node.decorator_list
+            if isinstance(node, ast.FunctionDef) and node.name == name
+            else []
+        )
+    ]
+    return any(re.search(r"(?<!marks=)pytest\.mark\.full\b", mark) for mark in marks)
+
+
 def _where(one: Attempt) -> str:
     if callable(one.shown):
         return "`test_security_table.py`"
-    return f"`{one.shown[0].rpartition('/')[2]}`"
+    return f"`{one.shown[0].rpartition('/')[2]}`{'*' if takes_long(*one.shown) else ''}"
 
 
 def _cell(text: str) -> str:
