@@ -111,7 +111,8 @@ class Shown:
             "Ended": f"{one.finished.astimezone(UTC):%d %B %Y, %H:%M} UTC" if one.finished else "",
             "Host": one.host,
         }
-        return tuple((name, value) for name, value in known.items() if value)
+        told = tuple((name, value) for name, value in known.items() if value)
+        return told if self.view.trouble or len(told) > 1 else ()  # that it succeeded goes without saying
 
     @property
     def can_send(self) -> bool:

@@ -29,6 +29,8 @@ for (let node = walk.nextNode(); node; node = walk.nextNode()) {
 }
 return [...small];
 """
+# A change of colours takes some frames, on a busy machine for longer; what is looked at is where it ends.
+SETTLE = "document.getAnimations().forEach((one) => one.finish())"
 FOCUS = """
 const held = document.activeElement;
 if (!held || held === document.body) return null;
@@ -110,6 +112,7 @@ def _seen_on(page: WebDriver, screen: Screen) -> Iterator[None]:
     media = [{"name": "prefers-color-scheme", "value": screen.colours}]
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    page.execute_script(SETTLE)
     try:
         yield
     finally:
