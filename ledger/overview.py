@@ -307,12 +307,12 @@ def _failures(now: datetime) -> list[Failure]:
 
 def _simulations(since: datetime) -> list[Failure]:
     """Of the last deliveries those whose simulation did not succeed; they keep no failure of ours from its place."""
-    delivered = Delivery.objects.filter(state=State.DELIVERED, ended_at__gte=since).only(
+    delivered = Delivery.objects.filter(state=State.DELIVERED, received_at__gte=since).only(  # as the index has them
         "id", "title", "simulation_id", "body", "ended_at"
     )
     found = (
         Failure("simulation", str(row), _delivery(row.pk), row.ended_at, why(row))
-        for row in delivered.order_by("-ended_at")[:LAST_DELIVERED]
+        for row in delivered.order_by("-received_at")[:LAST_DELIVERED]
         if row.ended_at and told(row)
     )
     return list(islice(found, MOST_SIMULATIONS))
