@@ -31,6 +31,7 @@ from pydantic import (
     ValidationError,
 )
 
+from messaging import mailboxes
 from messaging.visible import visible
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -82,7 +83,12 @@ Identifier = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_ONE_LINE), _Visible
 ]
 OneLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_ONE_LINE), _Visible]
-Recipient = Annotated[str, StringConstraints(max_length=254, pattern=_RECIPIENT), _Visible]
+Recipient = Annotated[
+    str,
+    StringConstraints(max_length=mailboxes.LONGEST, pattern=_RECIPIENT),
+    _Visible,
+    AfterValidator(mailboxes.one_form),
+]
 Scalar = Annotated[str | int | float | bool | None, BeforeValidator(_scalar), _Visible]
 Moment = Annotated[AwareDatetime | None, AfterValidator(_told_in_utc)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]

@@ -16,16 +16,12 @@ from pydantic import ValidationError
 
 from messaging.errors import UserError
 from messaging.locations import WrongLocation, parse
+from messaging.mailboxes import ADDRESS, one_form, why_not
 from messaging.messages import LOG_TAIL_CHARACTERS, Completed, Outcome, Scalar, SimulationCompleted, describe
 
 # As definitions are named: plugin id, or plugin id, hyphen and anything.
 BACKEND = re.compile(r"[a-z0-9_]+(-[A-Za-z0-9_.-]+)?")
 URL = re.compile(r"[a-z][a-z0-9+.-]*://|file:/")
-# What every mail server takes (RFC 5321, section 4.1.2, without quoted words and literal addresses): RFC 6531 would
-# allow more, to servers that know it on the whole way. Consumers read what the message's schema allows.
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 # Where a field of the message bears another name than the argument.
 ARGUMENTS = {
     ("recipients",): "to",
@@ -166,13 +162,18 @@ def completed_event(
 
 
 def _recipients(to: Iterable[str] | str) -> list[str]:
-    recipients = [to] if isinstance(to, str) else list(dict.fromkeys(to))
+    recipients = [to] if isinstance(to, str) else list(to)
     if not recipients:
         raise InvalidEvent("to", "name at least one email address that gets the link.")
-    for recipient in recipients:
-        if not ADDRESS.fullmatch(str(recipient)):
-            raise InvalidEvent("to", f"{recipient!r} is no email address.")
-    return recipients
+    return list(dict.fromkeys(map(_recipient, recipients)))
+
+
+def _recipient(told: str) -> str:
+    address = one_form(str(told))
+    if ADDRESS.fullmatch(address):  # stricter than the message's schema: consumers read what that allows
+        return address
+    why = why_not(address) if str(told).count("@") == 1 else ""
+    raise InvalidEvent("to", f"{told!r} is no email address{f' that can be used: {why}' if why else ''}.")
 
 
 def _expect_identifiers(argument: str, identifiers: Iterable[str]) -> None:

@@ -31,6 +31,7 @@ from ledger.api import (
 )
 from messaging.amounts import file_size
 from messaging.digits import count
+from messaging.mailboxes import one_form, why_not
 
 SUBJECTS = {
     (Kind.DELIVERED, "succeeded"): "Results ready: {title}",
@@ -80,10 +81,13 @@ class Renderer:
         mail = EmailMessage()
         domain = parseaddr(self._sender)[1].rpartition("@")[2] or "simcourier"
         mail["From"] = _address(self._sender)
+        recipient = one_form(notice.recipient)
+        if why := why_not(recipient):
+            raise NoAddress(why)
         try:
-            mail["To"] = Address(addr_spec=notice.recipient)
+            mail["To"] = Address(addr_spec=recipient)
         except (ValueError, MessageError) as error:
-            raise NoAddress(str(error)) from error
+            raise NoAddress("it is none that mail servers take, such as anna@example.org") from error
         mail["Date"] = format_datetime(now)
         mail["Message-ID"] = f"<{notice.id}@{domain}>"
         mail["Auto-Submitted"] = "auto-generated"

@@ -13,6 +13,7 @@ from ledger.commands.common import NotFound, as_json_option, moment, prepared, p
 from messaging.cli import engine_of
 from messaging.engine import BrokerError, Outgoing
 from messaging.errors import UserError
+from messaging.mailboxes import one_form, why_not
 from messaging.messages import is_recipient
 from messaging.settings import Settings
 from messaging.terminal import printable, say
@@ -179,6 +180,9 @@ def resend_mails(ctx: click.Context, names: tuple[str, ...], to: tuple[str, ...]
     for one in to:
         if not is_recipient(one):
             raise click.UsageError(f"--to: '{printable(one)}' is no email address; A@B is expected.")
+        if why := why_not(one_form(one)):
+            raise click.UsageError(f"--to: '{printable(one)}' is no email address that can be used: {why}.")
+    to = tuple(dict.fromkeys(map(one_form, to)))
     settings = prepared(ctx)
     from ledger.announcements import announcement
     from ledger.operators import resend

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from backends.contract import Link
 from messaging.engine import Taken
-from messaging.messages import SimulationCompleted
+from messaging.messages import SimulationCompleted, parse_event
 from messaging.settings import Settings
 from simcourier.cli import main
 from tests.support.events import event
@@ -375,3 +375,24 @@ def test_the_mail_to_an_operator_names_some_and_says_that_there_are_more(
     assert len(text) < 21_000
     assert text.endswith("the admin lists them all under Notifications, with the state FAILED.")
     assert "\n    simcourier deliveries cancel" not in text
+
+
+def test_an_event_of_another_client_is_one_mail_for_each_mailbox_however_it_is_written(
+    sender: EmailSender, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    from ledger.api import Claim, Deliveries
+
+    del sqlite_ledger
+    one = event(recipients=["dora@example.org", "dora@EXAMPLE.ORG", "anna@exämple.org", "üñ@example.org"])
+    body = one.to_bytes().replace(b"xn--exmple-cua.org", "exämple.org".encode()).replace(b"dora@e", b"dora@E", 1)
+    deliveries = Deliveries("host:1", lease=30, overdue=60)
+    held = deliveries.claim(parse_event(body), body, None)
+    assert isinstance(held, Claim)
+    deliveries.packed(held, name="a.zip", size=3, sha256="0" * 64, warnings=[])
+    deliveries.finish(held, Link(url="http://example.org/f"), keep_days=30)
+    work(sender, one)
+
+    assert sorted(recipient for recipient, _ in mailbox.accepted) == ["anna@xn--exmple-cua.org", "dora@example.org"]
+    assert sorted(mail["To"] for mail in mails(mailbox)) == ["anna@xn--exmple-cua.org", "dora@example.org"]
+    why = "before the @ it has letters beyond ASCII, which not every mail server takes"
+    assert states()["üñ@example.org"] == ("FAILED", f"No mail can be sent to this address ({why}).")

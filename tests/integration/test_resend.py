@@ -179,6 +179,14 @@ def test_whose_keep_days_are_over_gets_no_link_to_what_is_being_removed(settings
     assert send_all(notices, one) == []
 
 
+def test_an_address_is_mailed_in_the_form_that_mail_servers_take(settings: Settings, notices: Notices) -> None:
+    one = ended()
+    send_all(notices, one)
+
+    assert "goes to anna@xn--exmple-cua.org." in resend(settings, str(one.id), "--to", "anna@EXÄMPLE.org").stdout
+    assert [to for to, _ in send_all(notices, one)] == ["anna@xn--exmple-cua.org"]
+
+
 def test_what_cannot_be_mailed_is_told_in_a_sentence(settings: Settings, notices: Notices) -> None:
     from ledger.models import Delivery
 
@@ -186,6 +194,8 @@ def test_what_cannot_be_mailed_is_told_in_a_sentence(settings: Settings, notices
     send_all(notices, one)
     wrong = resend(settings, str(one.id), "--to", "anna")
     assert (wrong.exit_code, "'anna' is no email address" in wrong.stderr) == (2, True)
+    wrong = resend(settings, str(one.id), "--to", "üñ@example.org")
+    assert (wrong.exit_code, "before the @ it has letters beyond ASCII" in wrong.stderr) == (2, True)
     Delivery.objects.update(body=b"")
     assert "not kept any more" in resend(settings, str(one.id)).stderr
     Delivery.objects.update(state="EXPIRED")

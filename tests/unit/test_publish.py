@@ -188,14 +188,22 @@ def test_results_on_a_service_are_passed_on_unchanged_and_name_the_run(
     assert last(broker).data.simulation_id == "run-7"
 
 
+def test_a_recipient_is_named_once_however_its_domain_is_written(
+    producer: Producer, broker: ScriptedEngine, results: Path
+) -> None:
+    send(producer, results, to=["dora@example.org", "dora@EXAMPLE.ORG", "Dora@example.org", "anna@Exämple.org"])
+
+    assert last(broker).data.recipients == ("dora@example.org", "Dora@example.org", "anna@xn--exmple-cua.org")
+
+
 @pytest.mark.parametrize(
     ("argument", "details", "sentence"),
     [
         ("to", {"to": "anna"}, "'anna' is no email address"),
         ("to", {"to": ["ben@example.org", "Anna <anna@example.org>"]}, "is no email address"),
         ("to", {"to": []}, "at least one"),
-        ("to", {"to": "üñ@exämple.org"}, "'üñ@exämple.org' is no email address"),
-        ("to", {"to": "anna@exämple.org"}, "is no email address"),
+        ("to", {"to": "üñ@exämple.org"}, "'üñ@exämple.org' is no email address that can be used: before the @ it has"),
+        ("to", {"to": "anna@straße.example"}, "write it as the xn--... that it has"),
         ("to", {"to": "anna.@example.org"}, "is no email address"),
         ("to", {"to": "a..b@example.org"}, "is no email address"),
         ("to", {"to": "anna@example..org"}, "is no email address"),
