@@ -63,8 +63,16 @@ def publish(
     """
     settings = settings_of(ctx)
     with producer_of(ctx) as producer:
-        with speaking_of_options():
-            published = producer.publish(results, outcome=outcome, exit_code=exit_code, **publish_arguments(options))
+        try:
+            with speaking_of_options():
+                published = producer.publish(
+                    results, outcome=outcome, exit_code=exit_code, **publish_arguments(options)
+                )
+        except SpoolError as error:
+            if as_json:
+                none = {"event_id": None, "state": "not kept", "reason": str(error), "refused": False, "file": None}
+                click.echo(json.dumps({**none, "notes": []}, indent=2))
+            raise
         engine = producer.engine
     answer: dict[str, Any] = {
         "event_id": str(published.event_id),
@@ -156,8 +164,10 @@ def flush_(ctx: click.Context) -> None:
     elif done.away:
         say(f"The broker is away: {done.away}")
         click.echo(f"{_events(left)} in the spool; the next publish or `simcourier spool flush` sends them in order.")
-    elif done.sent or not left:
-        click.echo(f"{len(done.sent)} sent to {engine.description}." if done.sent else "The spool is empty.")
+    elif done.sent:
+        click.echo(f"{len(done.sent)} sent to {engine.description}.")
+    elif not (left or done.damaged):
+        click.echo("The spool is empty.")
     problems = [f"{path}: {reason}" for path, reason in done.refused.items()] + done.damaged
     if problems:
         raise NotSent("\n".join(["Not everything could be sent.", *problems]))

@@ -135,6 +135,17 @@ def test_a_refused_event_in_the_middle_stays_and_those_behind_it_go(host: Host) 
     assert host.names() == []
 
 
+def test_a_spool_that_takes_no_more_is_told_in_json_too(host: Host) -> None:
+    host.publish("before")
+
+    done = host.publish("one too many", "--json", SIMCOURIER_SPOOL_MAX_EVENTS="1")
+
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["state"], answer["event_id"]) == (1, "not kept", None)
+    assert "this one was not kept" in answer["reason"]
+    assert answer["reason"] in done.stderr
+
+
 def test_a_damaged_file_is_set_aside_and_listed(host: Host) -> None:
     damaged = host.spool.put(too_large())
     damaged.path.write_bytes(b"\x00" * 4096)
@@ -142,7 +153,7 @@ def test_a_damaged_file_is_set_aside_and_listed(host: Host) -> None:
 
     flushed = host.command("spool", "flush")
 
-    assert flushed.returncode == 1
+    assert (flushed.returncode, flushed.stdout) == (1, "")
     assert f"set aside as {damaged.path}.damaged" in flushed.stderr
     (row,) = json.loads(host.command("spool", "list", "--json").stdout)
     assert row == {"state": "damaged", "file": f"{damaged.path}.damaged"}
