@@ -321,6 +321,31 @@ def test_an_outage_for_the_same_reason_is_mailed_when_the_quiet_hours_are_over(d
     assert Notification.objects.count() == 2
 
 
+def test_what_an_operator_is_told_of_is_gathered_in_the_mail_that_waits(
+    deliveries: Deliveries, notices: Notices
+) -> None:
+    from ledger.api import file_dead_letter
+    from ledger.models import Notification
+
+    del deliveries
+    ops = "ops@example.org"
+    for number in range(3):
+        file_dead_letter(b"%d" % number, headers={}, queue="q", reason=f"odd {number}", publisher=None, operator=ops)
+    (text,) = Notification.objects.values_list("text", flat=True)
+    assert [f"odd {number}" in text for number in range(3)] == [True] * 3
+
+    first = Notification.objects.get()
+    claimed = notices.claim_next(first.id)
+    assert claimed is not None
+    file_dead_letter(b"later", headers={}, queue="q", reason="odd too", publisher=None, operator=ops)
+    notices.fail(claimed, "550 no")
+
+    assert Notification.objects.count() == 2, "what is being sent is left alone, and what failed makes no other"
+    second = Notification.objects.exclude(id=first.id).get()
+    assert "odd too" in second.text
+    assert notices.claim_next(second.id) is None, "within the hour"
+
+
 def test_nobody_is_mailed_where_no_operator_is_named(deliveries: Deliveries) -> None:
     from ledger.api import define, mark_unhealthy, overdue
 
