@@ -39,10 +39,12 @@ from ledger.retention import Keep, forget
 from ledger.states import Kind, Stage
 from ledger.study import Compared
 from ledger.sweep import Overdue, lock, overdue, stamp, unlock
-from ledger.telling import notify_operator
+from ledger.telling import LETTERS, MAILS, letter_entry, mail_entry, notify_operator, text_of
 from ledger.work import reachable
 
 __all__ = [
+    "LETTERS",
+    "MAILS",
     "MAIL_PATIENCE_SECONDS",
     "NEXT_STEP_AFTER_FAILURE",
     "PROBE_SECONDS",
@@ -86,7 +88,9 @@ __all__ = [
     "file_dead_letter",
     "find",
     "forget",
+    "letter_entry",
     "lock",
+    "mail_entry",
     "mark_healthy",
     "mark_unhealthy",
     "notify_operator",
@@ -100,6 +104,7 @@ __all__ = [
     "retry",
     "stamp",
     "tells_replications",
+    "text_of",
     "this_process",
     "to_be_replayed",
     "to_relink",

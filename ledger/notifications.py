@@ -21,7 +21,7 @@ from ledger.outcomes import RunOutcome, fix_dates, outcomes_of, told_before
 from ledger.results import Contents, Drawn, contents_of, pictures_of
 from ledger.states import MAIL_ABOUT, Kind, NoticeState
 from ledger.study import Compared, compared
-from ledger.telling import tell_of_mail
+from ledger.telling import mail_entry, tell_of_mail
 from ledger.work import from_now, seconds, seconds_until, unit_of_work
 from messaging.messages import Completed, parse_event
 from messaging.terminal import harmless
@@ -265,7 +265,9 @@ class Notices:
             told = others.filter(state=NoticeState.FAILED).exclude(id=notice.id).exclude(reason=STARTED_AGAIN)
             if told.exists():
                 return
-        tell_of_mail(notice.recipient, MAIL_ABOUT[notice.kind], reason, about[:MOST_NAMED], len(about), self.operator)
+        named = about[:MOST_NAMED]
+        entry = mail_entry(notice.recipient, MAIL_ABOUT[notice.kind], reason, named, len(about))
+        tell_of_mail(entry, self.operator)
 
     @unit_of_work
     def seconds_to_next(self, subject: UUID) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db.models import F, TextField, Value
@@ -51,8 +52,18 @@ def notify_operator(about: str, text: str, recipient: str) -> bool:
     return True
 
 
-def tell_of_mail(recipient: str, what: str, reason: str, deliveries: list[UUID], runs: int, operator: str) -> None:
-    """Tell an operator that a mail will never be sent.
+def tell_of_mail(entry: str, operator: str) -> None:
+    """Tell an operator that a mail will never be sent; `mail_entry` makes the words."""
+    _tell(MAILS, entry, operator)
+
+
+def tell_of_letter(letter: DeadLetter, operator: str) -> None:
+    """Tell an operator that a message was set aside."""
+    _tell(LETTERS, letter_entry(letter.pk, letter.queue, letter.publisher, letter.reason), operator)
+
+
+def mail_entry(recipient: str, what: str, reason: str, deliveries: Sequence[UUID], runs: int) -> str:
+    """Of a mail that will never be sent.
 
     Args:
         what: which mail.
@@ -63,18 +74,19 @@ def tell_of_mail(recipient: str, what: str, reason: str, deliveries: list[UUID],
     of = f"delivery {deliveries[0]}" if runs == 1 and deliveries else f"{runs} runs of a campaign"
     commands = "\n".join(f"    simcourier deliveries resend {one} --to {shlex.quote(recipient)}" for one in deliveries)
     rest = f"\n    # and {runs - len(deliveries)} more" if runs > len(deliveries) else ""
-    _tell(MAILS, f"To {recipient}, {what}, of {of}: {_line(reason)}\n\n{commands}{rest}", operator)
+    return f"To {recipient}, {what}, of {of}: {_line(reason)}\n\n{commands}{rest}"
 
 
-def tell_of_letter(letter: DeadLetter, operator: str) -> None:
-    """Tell an operator that a message was set aside."""
-    where = f" from the queue {_line(letter.queue)}" if letter.queue else ""
-    who = f", published by {_line(letter.publisher)}" if letter.publisher else ""
-    _tell(
-        LETTERS,
-        f"Number {letter.pk}{where}{who}: {_line(letter.reason)}\n\n    simcourier dead show {letter.pk}",
-        operator,
-    )
+def letter_entry(number: int, queue: str, publisher: str, reason: str) -> str:
+    """Of a message that was set aside."""
+    where = f" from the queue {_line(queue)}" if queue else ""
+    who = f", published by {_line(publisher)}" if publisher else ""
+    return f"Number {number}{where}{who}: {_line(reason)}\n\n    simcourier dead show {number}"
+
+
+def text_of(about: str, *entries: str) -> str:
+    """What a mail says about some of `MAILS` or `LETTERS`."""
+    return "\n\n".join([_HEADS[about], *entries])
 
 
 def _tell(about: str, entry: str, operator: str) -> None:
@@ -92,7 +104,7 @@ def _tell(about: str, entry: str, operator: str) -> None:
         if waiting.update(text=Concat(F("text"), Value(f"\n\n{more}"), output_field=TextField())):
             return
     soon = last.filter(created_at__gt=from_now(-GATHER_SECONDS)).exists()
-    _owe(about, f"{_HEADS[about]}\n\n{entry}", operator, GATHER_SECONDS if soon else 0.0)
+    _owe(about, text_of(about, entry), operator, GATHER_SECONDS if soon else 0.0)
 
 
 def _owe(about: str, text: str, recipient: str, delay: float) -> None:

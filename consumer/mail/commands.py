@@ -14,7 +14,17 @@ from pydantic import SecretStr
 from ledger import setup
 from messaging.cli import settings_of
 
-KINDS = ("delivered", "delivered-failed", "failed", "reminder", "digest", "digest-reminder", "operator")
+KINDS = (
+    "delivered",
+    "delivered-failed",
+    "failed",
+    "reminder",
+    "digest",
+    "digest-reminder",
+    "operator",
+    "operator-mails",
+    "operator-letters",
+)
 NO_SITE = (
     "These mails name no delivery's page, as yours do not: SIMCOURIER_PUBLIC_URL is not set. (Those of 'simcourier up' "
     "name the pages of its own site.)"

@@ -6,13 +6,28 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
 
 from consumer.report import charts, picture
 from consumer.statistics.model import Trace
-from ledger.api import Compared, Contents, DeliveryNotice, DigestNotice, Drawn, Kind, Notice, OperatorNotice, RunOutcome
+from ledger.api import (
+    LETTERS,
+    MAILS,
+    Compared,
+    Contents,
+    DeliveryNotice,
+    DigestNotice,
+    Drawn,
+    Kind,
+    Notice,
+    OperatorNotice,
+    RunOutcome,
+    letter_entry,
+    mail_entry,
+    text_of,
+)
 from messaging.digits import amount, with_unit
 from messaging.messages import Completed
 
@@ -29,8 +44,29 @@ _STATISTICS = (
 )
 
 
+_BERT, _CARLA = "bert@example.org", "carla@example.org"
+_NOBODY = "The mail server did not accept the recipient: 550 5.1.1 no such user here"
+_FULL = "The mail server did not accept the recipient: 452 4.2.2 the mailbox is full"
+_TO_OPERATORS = {
+    "operator-mails": (
+        MAILS,
+        mail_entry(_BERT, "with the link", _NOBODY, [uuid5(NAMESPACE_URL, _BERT)], 1),
+        mail_entry(_CARLA, "digest", _FULL, [uuid5(NAMESPACE_URL, f"{number}") for number in range(10)], 200),
+    ),
+    "operator-letters": (
+        LETTERS,
+        letter_entry(
+            7, "simcourier.results.single.v1", "cluster", "The type 'simulation.completed.v9' is not known here."
+        ),
+    ),
+}
+
+
 def sample(kind: str, recipient: str) -> Notice:
     """A notification of one of `consumer.mail.commands.KINDS`."""
+    if kind in _TO_OPERATORS:
+        about, *entries = _TO_OPERATORS[kind]
+        return OperatorNotice(**_common("operator", recipient), about=about, text=text_of(about, *entries))
     if kind == "operator":
         text = (
             "Dropbox has refused the token of the storage backend 'dropbox-group': it was revoked.\n\nDeliveries that "
