@@ -35,7 +35,7 @@ _HEADS = {
     ),
 }
 _MORE = {
-    MAILS: "There are more: the admin lists them all under Notifications, with the state FAILED.",
+    MAILS: 'There are more: the admin lists them all under Mails, by the state "failed".',
     LETTERS: "There are more:\n\n    simcourier dead list",
 }
 

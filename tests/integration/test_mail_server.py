@@ -373,7 +373,7 @@ def test_the_mail_to_an_operator_names_some_and_says_that_there_are_more(
 
     (text,) = told(sqlite_ledger)
     assert len(text) < 21_000
-    assert text.endswith("the admin lists them all under Notifications, with the state FAILED.")
+    assert text.endswith('the admin lists them all under Mails, by the state "failed".')
     assert "\n    simcourier deliveries cancel" not in text
 
 
