@@ -496,7 +496,7 @@ def test_the_repeat_of_a_run_belongs_to_its_study_again(client: Client, deliveri
         folder, outcome=outcome, exit_code=code, now=datetime.now(UTC), max_bytes=10**6, look=False, **told
     ).data
     expected = first.data.model_copy(
-        update={"recipients": ("YOU@EXAMPLE.ORG",), "fallback_backends": ("memory-2",), "host": repeated.host}
+        update={"recipients": ("YOU@example.org",), "fallback_backends": ("memory-2",), "host": repeated.host}
     )
     assert repeated.campaign == expected.campaign
     assert repeated == expected
