@@ -21,6 +21,7 @@ class Relay:
         (self.port,) = free_ports(1)
         self._listeners: list[socket.socket] = []
         self._servers: dict[socket.socket, socket.socket] = {}  # of those who are connected, by their own sockets
+        self._closed = False
         self._lock = threading.Lock()
         self._until_cut: int | None = None
         self._tells_server = True
@@ -54,7 +55,10 @@ class Relay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for one in [*self._listeners, *self._servers, *self._servers.values()]:
+        with self._lock:
+            self._closed = True
+            left = [*self._listeners, *self._servers, *self._servers.values()]
+        for one in left:
             _end(one)
             one.close()
 
@@ -62,8 +66,18 @@ class Relay:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
-                self._servers[client] = server
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:  # it is down
+                    client.close()
+                    continue
+                with self._lock:
+                    if not self._closed:
+                        self._servers[client] = server
+                if self._closed:
+                    client.close()
+                    server.close()
+                    return
                 threading.Thread(target=self._speak, args=(client, server), daemon=True).start()
 
     def _speak(self, client: socket.socket, server: socket.socket) -> None:
