@@ -248,7 +248,7 @@ def test_a_researcher_opens_the_mail(folder: Path, world: World, chromium: WebDr
         chromium.get(mail.as_uri())
         found += look(chromium, f"mail-{mail.stem}")
 
-    assert len(mails) == 7
+    assert len(mails) == 9
     assert found == []
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -48,8 +49,10 @@ def field(page: WebDriver, name: str) -> WebElement:
 
 def text(page: WebDriver, selector: str) -> str:
     """What the first element that a CSS selector finds says; empty: there is none."""
-    found = page.find_elements(By.CSS_SELECTOR, selector)
-    return found[0].text if found else ""
+    while True:
+        found = page.find_elements(By.CSS_SELECTOR, selector)
+        with suppress(StaleElementReferenceException):  # the page has put another one in its place: that one is read
+            return found[0].text if found else ""
 
 
 def press(page: WebDriver, button: WebElement) -> None:
