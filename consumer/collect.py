@@ -185,6 +185,8 @@ def _outside(asked: Path, roots: Sequence[str]) -> str:
     for root in roots:
         try:
             no_follow.without_links(Path(root))
+        except PermissionError:
+            continue
         except no_follow.LinkOfOthers as error:
             if asked.is_relative_to(root):
                 return (
@@ -310,7 +312,8 @@ def _inside(path: Path, roots: Sequence[str]) -> bool:
 
 
 def _without_links(root: str) -> Path | None:
+    """None where somebody else's link is on the way, or a folder that the worker may not enter."""
     try:
         return no_follow.without_links(Path(root))
-    except no_follow.LinkOfOthers:
+    except (no_follow.LinkOfOthers, PermissionError):
         return None

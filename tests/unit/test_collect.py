@@ -121,6 +121,25 @@ def test_a_root_that_its_owner_has_replaced_by_a_link_reaches_nothing(
         collect(of(asked), root)
 
 
+def test_a_root_that_the_worker_may_not_reach_is_in_nobody_elses_way(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    lstat = os.lstat
+
+    def guarded(path: str | Path) -> os.stat_result:
+        if Path(path).is_relative_to(closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return lstat(path)
+
+    monkeypatch.setattr("consumer.no_follow.os.lstat", guarded)
+    (tmp_path / "elsewhere").mkdir()
+
+    assert locate(results.as_uri(), (str(closed / "root"), str(results))) == results.resolve()
+    with pytest.raises(Undeliverable, match="outside"):
+        locate(results.as_uri(), (str(closed / "root"), str(tmp_path / "elsewhere")))
+
+
 def test_links_on_the_way_to_a_root_are_followed_as_the_system_does(results: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "two").symlink_to("../three")
