@@ -14,6 +14,7 @@ import pytest
 from pika import spec
 from pika.frame import Method
 
+from messaging import rabbitmq
 from messaging.connect import connect
 from messaging.engine import BrokerUnavailable, Consumer, Engine, Lost, Taken
 from messaging.messages import Lane, parse_event
@@ -246,8 +247,9 @@ def test_a_broker_that_answers_nothing_is_given_up(rabbit_node: RabbitNode) -> N
 
 
 def test_an_idle_publisher_whose_connection_was_closed_connects_anew(
-    rabbit_node: RabbitNode, engine: Engine, queue: str
+    rabbit_node: RabbitNode, engine: Engine, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rabbitmq, "SERVE_EVERY", 0.0)  # any time without use is idle, however fast the broker closes
     with engine.consumer([queue]) as consumer, engine.publisher() as publisher:
         publisher.publish(outgoing("first"))
         rabbit_node.ctl("close_all_connections", "test")
