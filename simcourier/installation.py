@@ -136,14 +136,14 @@ def require_public_urls(settings: Settings) -> None:
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    with socket.socket(_family(host)) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 def ensure_free(host: str, port: int, variable: str) -> None:
     """Raise `InUse` if somebody listens on the port; ``variable`` names the setting that chooses another one."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -151,6 +151,32 @@ def ensure_free(host: str, port: int, variable: str) -> None:
             raise InUse(
                 f"Nothing can listen on {host}:{port} ({error.strerror}); choose another address with {variable}."
             ) from error
+
+
+@contextmanager
+def reserved(host: str, port: int, variable: str) -> Iterator[None]:
+    """Keep a port for a role that listens on it only seconds later: another installation finds it taken at once.
+
+    Else it might start meanwhile too, and take the answers of our role for those of its own. What is held is the UDP
+    port of the same number: nobody here needs it, and it is free again however this process ends.
+
+    Raises:
+        InUse: another installation has reserved it, or somebody listens on it.
+    """
+    with socket.socket(_family(host), socket.SOCK_DGRAM) as mark:
+        try:
+            mark.bind((host, port))
+        except OSError as error:
+            raise InUse(
+                f"{host}:{port} is in use by another 'simcourier up' (or its UDP port by some other program); "
+                f"choose another address with {variable}."
+            ) from error
+        ensure_free(host, port, variable)
+        yield
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def ensure_apart(settings: Settings) -> None:

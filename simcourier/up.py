@@ -38,25 +38,29 @@ def up(ctx: click.Context) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    site = (settings.web_host, settings.web_port, "SIMCOURIER_WEB_HOST and _PORT")
     with installation.exclusive(settings.data_dir):
         installation.ensure_apart(settings)
-        installation.ensure_free(settings.web_host, settings.web_port, "SIMCOURIER_WEB_HOST and _PORT")
-        engine_of(settings).reach()
-        prepare(settings, "up")
-        settings = installation.with_site(installation.with_port(settings))
-        installation.ensure_free(
-            settings.local_cloud_host, settings.local_cloud_port, "SIMCOURIER_LOCAL_CLOUD_HOST and _PORT"
-        )
-        click.echo(f"Starting all roles on the data folder {settings.data_dir}; it takes some seconds.")
-        account = _first_start(settings)
-        environ = installation.environment(settings, os.environ)
-        with Roles(environ, settings.data_dir / "logs", click.echo, settings.grace_seconds + STOP_SECONDS) as roles:
-            if _start(roles, settings, stop):
-                _tell(settings, account)
-                _send_spooled(settings)
-                roles.tend(stop)
-            click.echo("Stopping: work in hand is finished or given back.")
+        with installation.reserved(*site):
+            engine_of(settings).reach()
+            prepare(settings, "up")
+            settings = installation.with_site(installation.with_port(settings))
+            cloud = (settings.local_cloud_host, settings.local_cloud_port, "SIMCOURIER_LOCAL_CLOUD_HOST and _PORT")
+            with installation.reserved(*cloud):
+                _run(settings, stop)
         click.echo("Stopped.")
+
+
+def _run(settings: Settings, stop: threading.Event) -> None:
+    click.echo(f"Starting all roles on the data folder {settings.data_dir}; it takes some seconds.")
+    account = _first_start(settings)
+    environ = installation.environment(settings, os.environ)
+    with Roles(environ, settings.data_dir / "logs", click.echo, settings.grace_seconds + STOP_SECONDS) as roles:
+        if _start(roles, settings, stop):
+            _tell(settings, account)
+            _send_spooled(settings)
+            roles.tend(stop)
+        click.echo("Stopping: work in hand is finished or given back.")
 
 
 def _first_start(settings: Settings) -> str:

@@ -170,6 +170,29 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_of_two_that_start_at_once_on_the_same_ports_one_runs_and_the_other_says_why_not(tmp_path: Path) -> None:
+    ports = environ(tmp_path)
+    both = [ports | {"SIMCOURIER_DATA_DIR": str(tmp_path / name)} for name in ("a", "b")]
+    command = [sys.executable, "-m", "simcourier", "up"]
+    started = [
+        subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for env in both
+    ]
+    try:
+        wait_until(lambda: any(one.poll() is not None for one in started), "one of them gives up")
+        second, first = sorted(started, key=lambda one: one.poll() is None)
+        assert second.wait() == 1
+        assert second.stderr is not None
+        (line,) = second.stderr.read().splitlines()
+        assert f"127.0.0.1:{ports['SIMCOURIER_WEB_PORT']} is in use by another 'simcourier up'" in line
+        assert first.stdout is not None
+        assert any(line.startswith("Stop with") for line in first.stdout), "the other one comes up"
+    finally:
+        for one in started:
+            one.terminate()
+            one.communicate(timeout=30)
+
+
 def test_the_demo_keeps_its_data_in_a_new_folder_only(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     done = subprocess.run(
