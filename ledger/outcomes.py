@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ledger.addresses import page_path, path_of
 from ledger.models import Notification
+from ledger.simulation import event_of
 from ledger.states import Kind, NoticeState
 from messaging.messages import Completed, parse_event
 
@@ -47,8 +48,9 @@ class RunOutcome:
 
 def outcomes_of(digest_id: UUID) -> tuple[RunOutcome, ...]:
     """What a digest that is not sent yet tells, in the order in which the runs were received."""
-    rows = Notification.objects.filter(digest_id=digest_id, state=NoticeState.GATHERED)
-    return tuple(_outcomes(rows.order_by("delivery__received_at", "delivery_id")))
+    gathered = Notification.objects.filter(digest_id=digest_id, state=NoticeState.GATHERED)
+    rows: Any = gathered.order_by("delivery__received_at", "delivery_id").select_related("delivery")
+    return tuple(_outcome(row, parse_event(bytes(row.delivery.body)).data) for row in rows)
 
 
 def told_before(digest_id: UUID, recipient: str) -> tuple[RunOutcome, ...]:
@@ -58,17 +60,19 @@ def told_before(digest_id: UUID, recipient: str) -> tuple[RunOutcome, ...]:
     )[:1]
     for publisher, campaign_id in first:
         here = Notification.objects.filter(digest_id=digest_id).values("delivery_id")
-        rows = Notification.objects.filter(
+        sent = Notification.objects.filter(
             recipient=recipient,
             kind__in=[Kind.DELIVERED, Kind.FAILED],
             state=NoticeState.SENT,
             delivery__publisher=publisher,
             delivery__campaign_id=campaign_id,
         ).exclude(delivery_id__in=here)
-        told = {
-            one.delivery_id: one
-            for one in _outcomes(rows.exclude(delivery__body=b"").order_by("sent_at")[:MOST_BEFORE])
-        }
+        rows: Any = sent.exclude(delivery__body=b"").order_by("sent_at").select_related("delivery")
+        told: dict[UUID, RunOutcome] = {}
+        for row in rows[:MOST_BEFORE]:
+            if event := event_of(row.delivery.body):
+                one = _outcome(row, event)
+                told[one.delivery_id] = one
         return tuple(told.values())
     return ()
 
@@ -96,22 +100,21 @@ def fix_dates(digest: Any) -> None:
             chosen.update(keep_until=until)
 
 
-def _outcomes(rows: Any) -> Iterable[RunOutcome]:
-    for row in rows.select_related("delivery"):
-        delivery = row.delivery
-        yield RunOutcome(
-            delivery_id=delivery.id,
-            kind=Kind(row.kind),
-            event=parse_event(bytes(delivery.body)).data,
-            reason=delivery.reason,
-            statistics=tuple(delivery.statistics),
-            notes=tuple(delivery.notes),
-            warnings=tuple(delivery.warnings),
-            link=delivery.link,
-            link_expires=delivery.link_expires,
-            archive_name=delivery.archive_name,
-            archive_size=delivery.archive_size or 0,
-            archive_sha256=delivery.archive_sha256,
-            keep_until=row.keep_until,
-            page=path_of(delivery.page_key) if delivery.page_key else page_path(delivery.id),
-        )
+def _outcome(row: Any, event: Completed) -> RunOutcome:
+    delivery = row.delivery
+    return RunOutcome(
+        delivery_id=delivery.id,
+        kind=Kind(row.kind),
+        event=event,
+        reason=delivery.reason,
+        statistics=tuple(delivery.statistics),
+        notes=tuple(delivery.notes),
+        warnings=tuple(delivery.warnings),
+        link=delivery.link,
+        link_expires=delivery.link_expires,
+        archive_name=delivery.archive_name,
+        archive_size=delivery.archive_size or 0,
+        archive_sha256=delivery.archive_sha256,
+        keep_until=row.keep_until,
+        page=path_of(delivery.page_key) if delivery.page_key else page_path(delivery.id),
+    )

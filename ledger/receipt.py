@@ -58,7 +58,7 @@ class Shown:
         choose: what is to be chosen in it.
         not_yet: why its mail cannot be sent again at the moment; empty: it can.
         fresh: kinds of the steps of the last minutes.
-        recipients_known: the event is kept still.
+        recipients_known: the event is kept still, and this version can read it.
         pictures: number, title, note and description of each plot.
     """
 
@@ -146,7 +146,7 @@ def shown(key: str, most_days: int) -> Shown | None:
         statistics=compared(row),
         not_yet=not_yet(row.id),
         fresh=frozenset(row.steps.filter(at__gt=from_now(-FRESH_SECONDS)).values_list("what", flat=True)),
-        recipients_known=bool(row.body),
+        recipients_known=view.simulation is not None,
         pictures=tuple(row.pictures.values_list("id", "title", "note", "alt")),
     )
 

@@ -7,17 +7,18 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 from ledger.models import Delivery, StorageBackend
-from messaging.messages import Completed, Outcome, parse_event
+from ledger.simulation import event_of
+from messaging.messages import Completed, Outcome
 
 ANYBODY, ANY_BACKEND = "YOU@EXAMPLE.ORG", "BACKEND"
 MOST_BACKENDS = 20
 
 
 def repeat(row: Delivery) -> tuple[str, str]:
-    """The command, and what to know about it, which may be nothing; both are empty where the event is not kept."""
-    if not row.body:
+    """The command, and what to know about it, which may be nothing; both are empty where the event is not known."""
+    event = event_of(row.body)
+    if event is None:
         return "", ""
-    event = parse_event(bytes(row.body)).data
     usable = set(
         StorageBackend.objects.filter(storage_backend_active=True).values_list("storage_backend_id", flat=True)
     )

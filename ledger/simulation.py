@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from messaging.amounts import duration
-from messaging.messages import InvalidMessage, Outcome, parse_event
+from messaging.messages import Completed, InvalidMessage, Outcome, parse_event
 
 HOW = {Outcome.SUCCEEDED: "succeeded", Outcome.FAILED: "failed", Outcome.ABORTED: "was aborted"}
 
@@ -51,12 +51,17 @@ class Simulation:
         return ", ".join(filter(None, (self.ran, f"on {self.host}" if self.host else "")))
 
 
-def simulation_of(row: Any) -> Simulation | None:
-    """Of a delivery's row; None: its event is not kept any more, or cannot be read by this version."""
+def event_of(body: bytes | memoryview) -> Completed | None:
+    """A delivery's event; None: it is not kept any more, or another version accepted what this one cannot read."""
     try:
-        event = parse_event(bytes(row.body)).data if row.body else None
+        return parse_event(bytes(body)).data if body else None
     except InvalidMessage:
         return None
+
+
+def simulation_of(row: Any) -> Simulation | None:
+    """Of a delivery's row; None: nothing is known of its event."""
+    event = event_of(row.body)
     if event is None:
         return None
     return Simulation(event.outcome, event.exit_code, event.started, event.finished, event.host, event.log_tail.strip())

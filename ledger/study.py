@@ -15,8 +15,9 @@ from typing import Any
 
 from ledger.models import Delivery
 from ledger.parameters import combination
+from ledger.simulation import event_of
 from messaging.digits import with_unit
-from messaging.messages import Completed, Outcome, parse_event
+from messaging.messages import Completed, Outcome
 
 MOST_RUNS = 50  # earlier ones, the latest
 MOST_LOOKED_AT = 500  # to find them
@@ -79,20 +80,21 @@ def _earlier(delivery: Delivery) -> Iterator[list[Mapping[str, Any]]]:
         publisher=delivery.publisher, ended_at__isnull=False, received_at__lte=delivery.received_at
     )
     rows = before.exclude(id=delivery.id).exclude(body=b"").exclude(statistics=[]).order_by("-received_at")
-    if not delivery.body:  # it was made to forget
-        return
     if delivery.campaign_id:
         rows = rows.filter(campaign_id=delivery.campaign_id)
     elif delivery.title:
         rows = rows.filter(campaign_id="", title=delivery.title)
     else:
         return
-    own = _parameters(parse_event(bytes(delivery.body)).data)
+    mine = event_of(delivery.body)
+    if mine is None:
+        return
+    own = _parameters(mine)
     for begin in range(0, MOST_LOOKED_AT, _BATCH):
         batch = list(rows.values_list("body", "statistics")[begin : begin + _BATCH])
         for body, statistics in batch:
-            data = parse_event(bytes(body)).data
-            if data.outcome == Outcome.SUCCEEDED and _parameters(data) == own:
+            data = event_of(body)
+            if data and data.outcome == Outcome.SUCCEEDED and _parameters(data) == own:
                 yield statistics
         if len(batch) < _BATCH:
             return

@@ -621,15 +621,19 @@ def test_where_and_the_programs_that_ask_are_told_that_the_simulation_was_aborte
     }
 
 
-def test_once_the_event_is_erased_nobody_knows_how_the_simulation_ended(client: Client, deliveries: Deliveries) -> None:
+@pytest.mark.parametrize("version", [b"", b"v0"], ids=["erased", "of another version"])
+def test_of_an_event_that_nobody_can_read_any_more_the_page_tells_what_the_ledger_knows(
+    client: Client, deliveries: Deliveries, version: bytes
+) -> None:
     from ledger.models import Delivery
 
     one = failed_run(deliveries)
-    Delivery.objects.update(body=b"")
+    Delivery.objects.update(body=version and one.to_bytes().replace(b"completed.v1", b"completed." + version))
 
     shown = page(client, one)
     assert "It is stored; 2 of 2 mails are sent." in shown.words
     assert "simulation failed" not in shown.words
+    assert "Send the mail again" not in shown.words
 
 
 def test_lists_on_a_terminal_tell_that_the_simulation_failed(deliveries: Deliveries, sqlite_ledger: Settings) -> None:

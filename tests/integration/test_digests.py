@@ -163,6 +163,22 @@ def test_a_campaign_that_falls_silent_is_told_and_what_comes_later_goes_into_ano
     assert sorted(one.event.simulation_id for one in second.before) == ["run-1", "run-2"]
 
 
+def test_a_digest_leaves_out_of_what_was_told_before_a_run_that_only_another_version_can_read(
+    deliveries: Deliveries, digests: Digests, notices: Notices
+) -> None:
+    from ledger.models import Delivery
+
+    old, _ = (ended(deliveries, run(number, runs=2)) for number in (1, 2))
+    sent(notices, digests.completed_by(old.id))
+    Delivery.objects.filter(id=old.id).update(body=old.to_bytes().replace(b"completed.v1", b"completed.v0"))
+
+    ended(deliveries, run(3, runs=4))
+    last = ended(deliveries, run(4, runs=4))
+    (mail,) = sent(notices, digests.completed_by(last.id))
+
+    assert (told(mail), [one.event.simulation_id for one in mail.before]) == (["run-3", "run-4"], ["run-2"])
+
+
 def test_a_study_that_never_falls_silent_is_told_once_a_day(
     deliveries: Deliveries, digests: Digests, notices: Notices
 ) -> None:

@@ -650,6 +650,26 @@ def delivered_with(deliveries: Deliveries, number: float, publisher: str = "anna
     return one
 
 
+def test_a_run_whose_event_only_another_version_can_read_is_left_out_of_the_next_one_s_mail(
+    deliveries: Deliveries,
+) -> None:
+    from ledger.api import DeliveryNotice, Notices
+    from ledger.models import Delivery
+    from ledger.study import compared
+
+    old = delivered_with(deliveries, 1.0)
+    Delivery.objects.filter(id=old.id).update(body=old.to_bytes().replace(b"completed.v1", b"completed.v0"))
+    delivered_with(deliveries, 3.0)
+    last = delivered_with(deliveries, 4.0)
+
+    notice = Notices(lease=30, overdue=60).claim_next(last.id)
+    assert isinstance(notice, DeliveryNotice)
+    (beside,) = notice.statistics
+    assert (beside.runs, beside.low, beside.high) == (1, 3.0, 3.0)
+    (alone,) = compared(row(old))
+    assert (alone.value, alone.runs) == ("1.0 s", 0)
+
+
 @pytest.mark.parametrize("study", [{"title": "mm1"}, {"campaign": {"id": "mm1"}}])
 def test_a_run_is_compared_with_those_of_its_own_publisher_alone(deliveries: Deliveries, study: dict[str, Any]) -> None:
     from ledger.study import compared
