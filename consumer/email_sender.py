@@ -13,6 +13,7 @@ import structlog
 from consumer import metrics
 from consumer.decide import Attempt, Policy
 from consumer.loop import Ack, Bury, Later, Result
+from consumer.mail.in_hand import in_hand
 from consumer.mail.render import NoAddress, Renderer
 from consumer.mail.transports import MailRefused, MailTransient, Transport
 from consumer.stop import Stop
@@ -99,7 +100,8 @@ class EmailSender:
             self._postpone(notice, "An error inside SimCourier; the operator finds it in the email sender's log.")
             return
         try:
-            self._transport.send(notice.id, mail, partial(self._notices.data_starts, notice))
+            with in_hand(notice, self._notices, self._transport, self._stop):
+                self._transport.send(notice.id, mail, partial(self._notices.data_starts, notice))
         except MailTransient as error:
             self._postpone(notice, str(error))
         except (OSError, smtplib.SMTPException) as error:  # lost after DATA: whoever claims it next counts that

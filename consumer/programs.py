@@ -32,7 +32,7 @@ from messaging.settings import Settings
 log = structlog.get_logger()
 
 MINUTE = 60.0
-# A mail's claim outlives several answers of a slow mail server.
+# A mail's claim outlives a ledger that is away for a while.
 MAIL_LEASES = 5
 # Folder of the data folder for the signs of life, read by `simcourier health`.
 HEALTH = "health"

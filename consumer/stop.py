@@ -40,13 +40,18 @@ class Stop:
         """True once nothing more is to be taken."""
         return self._requested.is_set()
 
+    @property
+    def interrupted(self) -> bool:
+        """True once the grace period is over."""
+        return self._interrupt.is_set()
+
     def wait(self, timeout: float) -> bool:
         """Sleep up to ``timeout`` seconds, less if a stop is requested; True if it is."""
         return self._requested.wait(timeout)
 
     def ensure(self) -> None:
         """Raise `Interrupted` once the grace period is over."""
-        if self._interrupt.is_set():
+        if self.interrupted:
             raise Interrupted("this worker is being stopped")
 
     def on_signals(self) -> None:

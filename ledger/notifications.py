@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
@@ -107,7 +107,7 @@ class Notices:
     """An email sender's access to the notifications.
 
     Args:
-        lease: seconds that a claim holds; longer than sending one mail may take.
+        lease: seconds that a claim holds without renewal.
         overdue: seconds past its time after which the sweep wakes a row.
         operator: address that is mailed when a mail will never be sent; empty: nobody.
     """
@@ -217,6 +217,14 @@ class Notices:
             .update(data_started=True, lease_until=from_now(self.lease))
         ):
             raise Superseded("another email sender has taken over")
+
+    @unit_of_work
+    def renew(self, notice: Notice) -> None:
+        """The mail server has not answered yet. Leaves no connection behind, for a thread that ends with this mail."""
+        try:
+            self._mine(notice).update(lease_until=from_now(self.lease), wake_at=from_now(self.lease + self.overdue))
+        finally:
+            connection.close()
 
     @unit_of_work
     def sent(self, notice: Notice) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import smtplib
+import socket
 import ssl
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from pathlib import Path
@@ -18,7 +20,8 @@ from messaging import faults
 from messaging.secrecy import hide
 
 TEMPORARY = range(400, 500)
-PATIENT = 4  # times the usual time-out for the answer to the mail itself
+# For the answer to a mail, since a server that scans mails answers late: RFC 5321, section 4.5.3.2.6.
+ANSWER_SECONDS = 600.0
 
 
 class MailTransient(Exception):
@@ -45,6 +48,10 @@ class Transport(ABC):
             MailTransient: it was not sent; it may work later.
             MailRefused: it was not sent and will not be.
         """
+
+    @abstractmethod
+    def cut(self) -> None:
+        """Have `send`, in another thread, wait no longer for an answer to its mail: it ends as if that were lost."""
 
     @abstractmethod
     def check(self) -> None:
@@ -94,6 +101,9 @@ class FileTransport(Transport):
         except OSError as error:
             raise MailTransient(f"The mail cannot be written to {self._folder} ({error.strerror}).") from error
 
+    def cut(self) -> None:
+        """Nothing is waited for."""
+
     def check(self) -> None:
         """See that the folder, or the nearest one above it that exists, can be written."""
         nearest = next(folder for folder in (self._folder, *self._folder.absolute().parents) if folder.exists())
@@ -111,6 +121,7 @@ class SmtpTransport(Transport):
         self._user = user
         self._password = password
         self._timeout = timeout
+        self._answering: socket.socket | None = None  # where an answer to a mail is waited for
 
     def __repr__(self) -> str:
         return f"SmtpTransport({self._security}://{self._host}:{self._port})"
@@ -140,6 +151,12 @@ class SmtpTransport(Transport):
         finally:
             _goodbye(server)
 
+    def cut(self) -> None:
+        """Close the connection under it."""
+        if (link := self._answering) is not None:
+            with suppress(OSError):  # the answer has just come
+                link.shutdown(socket.SHUT_RDWR)
+
     def check(self) -> None:
         """Sign in and leave."""
         try:
@@ -165,13 +182,16 @@ class SmtpTransport(Transport):
         return server
 
     def _data(self, server: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:
-        if server.sock is not None:  # a server that scans mails answers late: RFC 5321, section 4.5.3.2.6
-            server.sock.settimeout(PATIENT * self._timeout)
+        self._answering = server.sock
+        if server.sock is not None:
+            server.sock.settimeout(ANSWER_SECONDS)
         try:
             return server.data(content)
         except smtplib.SMTPDataError as error:  # it said no to DATA itself, so it has nothing
             text = error.smtp_error
             return error.smtp_code, text if isinstance(text, bytes) else text.encode()
+        finally:
+            self._answering = None
 
     def _envelope(self, server: smtplib.SMTP, sender: str, recipient: str) -> None:
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import email
 import email.policy
 import re
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +21,12 @@ from messaging.settings import Settings
 from simcourier.cli import main
 from tests.support.events import event
 from tests.support.ledger import SECRET
-from tests.support.scratch import free_ports
+from tests.support.scratch import free_ports, wait_until
 from tests.support.smtp import Mailbox, smtp_server
 
 if TYPE_CHECKING:
     from consumer.email_sender import EmailSender
+    from consumer.stop import Stop
 
 ANNA, BERT = "anna@example.org", "bert@example.org"
 
@@ -36,6 +39,11 @@ def mailbox() -> Iterator[Mailbox]:
 
 @pytest.fixture
 def sender(sqlite_ledger: Settings, mailbox: Mailbox) -> EmailSender:
+    del sqlite_ledger
+    return sender_to(mailbox)
+
+
+def sender_to(mailbox: Mailbox, *, lease: float = 30, timeout: float = 5, stop: Stop | None = None) -> EmailSender:
     from consumer.decide import Policy
     from consumer.email_sender import EmailSender
     from consumer.mail.render import Renderer
@@ -43,13 +51,12 @@ def sender(sqlite_ledger: Settings, mailbox: Mailbox) -> EmailSender:
     from consumer.stop import Stop
     from ledger.api import Notices
 
-    del sqlite_ledger
     return EmailSender(
-        Notices(lease=30, overdue=60),
+        Notices(lease=lease, overdue=60),
         Renderer("SimCourier <sim@example.org>"),
-        transport(mailbox.url, timeout=5),
+        transport(mailbox.url, timeout=timeout),
         Policy(patience=5 * 24 * 3600),
-        Stop(1),
+        stop or Stop(1),
     )
 
 
@@ -228,6 +235,67 @@ def test_a_server_that_is_lost_after_data_gets_the_mail_again_with_its_old_id_an
     assert len({(mail["To"], mail["Message-ID"]) for mail in mails(mailbox)}) == 2
     for line in shown(sqlite_ledger, one):
         assert line.endswith(", sent again once without knowing whether it had arrived")
+
+
+def test_a_server_that_answers_late_is_waited_for_and_nobody_else_sends_the_mail_meanwhile(
+    sqlite_ledger: Settings, one: SimulationCompleted, mailbox: Mailbox
+) -> None:
+    from django.db import connections
+
+    from ledger.api import Notices
+    from ledger.models import Notification
+
+    Notification.objects.filter(recipient=BERT).delete()
+    taken: list[Any] = []
+
+    def answer() -> str:
+        until = Notification.objects.get().lease_until
+        assert until is not None
+        wait_until(lambda: datetime.now(UTC) > until, "the claim would have run out")
+        taken.append(Notices(lease=30, overdue=60).claim_next(one.id))
+        connections.close_all()
+        return ""
+
+    mailbox.blocking_data = answer
+    work(sender_to(mailbox, lease=5, timeout=1), one)
+
+    assert taken == [None]
+    assert [recipient for recipient, _ in mailbox.accepted] == [ANNA]
+    (line,) = shown(sqlite_ledger, one)
+    assert line.startswith(f"{ANNA}, with the link: SENT (")
+    assert "sent again" not in line
+
+
+def test_a_stop_waits_for_a_server_that_does_not_answer_no_longer_than_the_grace_period(
+    one: SimulationCompleted, mailbox: Mailbox, sqlite_ledger: Settings
+) -> None:
+    from consumer.stop import Stop
+
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def answer() -> str:
+        asked.set()
+        goes_on.wait(60)
+        return ""
+
+    mailbox.blocking_data = answer
+    stop = Stop(0.5)
+    working = threading.Thread(target=work, args=(sender_to(mailbox, stop=stop), one))
+    working.start()
+    assert asked.wait(30)
+    stop.request()
+    working.join(15)
+    stopped = not working.is_alive()
+    goes_on.set()
+    working.join()
+    mailbox.blocking_data = lambda: ""
+
+    assert stopped
+    assert sorted(state for state, _ in states().values()) == ["PENDING", "SENDING"], "nobody knows whether it arrived"
+    pass_time(lease_until="SENDING")
+    work(sender_to(mailbox), one)
+    counted = [line for line in shown(sqlite_ledger, one) if "sent again once without knowing" in line]
+    assert len(counted) == 1
 
 
 def test_a_mail_whose_server_is_lost_each_time_is_given_up_and_says_so(
