@@ -2,8 +2,8 @@
 
 A data line is ``ID column column ...`` with one to three columns, by far the most of a vector file. `blocks` takes the
 file apart into such lines, as arrays, and all the others, as text with their place. Two ways to do that give the same:
-one in plain Python, without any start-up cost, and one compiled (`consumer.formats.datalines_compiled`), for files
-that are worth the half second that loading it takes.
+one in plain Python, without any start-up cost, and one compiled (`consumer.formats.datalines_compiled`), as soon as
+there is enough to read.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from consumer.compiled.load import Unavailable, loops
+from consumer.compiled.load import Unavailable, kept, loaded, loops
 from consumer.formats.contract import Floats
 
 BLOCK = 2 * 1024 * 1024  # bytes
-LARGE = 16 * 1024 * 1024  # bytes from which on the compiled way is the shorter one
+# Bytes that a process has to read from which on the compiled way is the shorter one.
+WORTH_LOADING, WORTH_COMPILING = 512 * 1024, 16 * 1024 * 1024
+LARGE = 8 * 1024 * 1024  # bytes of a file that several cores take apart
 _SPARE = 4096  # bytes of a buffer for the beginning of a line that was cut
 LONGEST_LINE = 16 * 1024 * 1024  # bytes; what is longer is no line of a result file
 MOST_COLUMNS = 3
@@ -121,16 +123,16 @@ def blocks(stream: BinaryIO, size: int) -> Iterator[Block]:
         next one is asked for.
     """
     pieces = _Pieces(stream, min(BLOCK, size + 1))
+    way = _way(size)
     if size < LARGE:
-        yield from map(_scan_piece, pieces)
+        yield from map(way, pieces)
         return
-    fast = _compiled()
     cores = min(os.cpu_count() or 1, 4)
     waiting: deque[tuple[Future[Block], Piece]] = deque()
     with ThreadPoolExecutor(cores, "results") as pool:
         try:
             for piece in pieces:
-                waiting.append((pool.submit(fast, piece), piece))
+                waiting.append((pool.submit(way, piece), piece))
                 if len(waiting) > cores:
                     future, read = waiting.popleft()
                     yield future.result()
@@ -142,7 +144,11 @@ def blocks(stream: BinaryIO, size: int) -> Iterator[Block]:
                 future.cancel()
 
 
-def _compiled() -> Scan:
+def _way(size: int) -> Scan:
+    """How the next ``size`` bytes are taken apart."""
+    _Plainly.size += size
+    if not loaded() and (_Plainly.size < WORTH_LOADING or (_Plainly.size < WORTH_COMPILING and not kept())):
+        return _scan_piece
     try:
         loops()
     except Unavailable:  # numba is not to be had for every Python at once: slower, and the same
@@ -150,6 +156,12 @@ def _compiled() -> Scan:
     from consumer.formats.datalines_compiled import scan_piece
 
     return scan_piece
+
+
+class _Plainly:
+    """What this process has taken apart in plain Python, in bytes."""
+
+    size = 0
 
 
 class _Pieces:

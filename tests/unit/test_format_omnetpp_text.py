@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from consumer.formats import datalines
 from consumer.formats.datalines_compiled import scan as compiled_scan
 from consumer.formats.omnetpp_text import OmnetppIndex, OmnetppText
 from consumer.formats.omnetpp_tokens import number, seconds, words
+from consumer.python import environment
 from tests.support.formats import Remembered, read, same
 
 DATA = Path(__file__).parent.parent / "data"
@@ -319,8 +322,11 @@ def test_a_file_worth_it_is_read_in_blocks_and_tells_the_same(monkeypatch: pytes
         if not event % 1000:
             lines.append(f"scalar m s{event} {event}")
     data = ("\n".join(lines) + "\n").encode()
+    monkeypatch.setattr(datalines, "_way", lambda _size: datalines._scan_piece)
     plain = text(data)
+    monkeypatch.undo()
 
+    monkeypatch.setattr(datalines, "WORTH_COMPILING", 1)
     monkeypatch.setattr(datalines, "LARGE", 1)
     monkeypatch.setattr(datalines, "BLOCK", 5000)
     in_blocks = text(data)
@@ -330,11 +336,36 @@ def test_a_file_worth_it_is_read_in_blocks_and_tells_the_same(monkeypatch: pytes
     assert same(in_blocks, plain)
 
 
+@pytest.mark.parametrize(("files", "compiled"), [(1, False), (4, True)])
+def test_files_that_are_small_alone_are_read_the_compiled_way_where_they_are_many(
+    files: int, compiled: bool, tmp_path: Path
+) -> None:
+    load.loops()  # so that the machine code is there
+    (tmp_path / "results").mkdir()
+    samples = "".join(f"0\t{event}\t{event / 8}\t{event % 7}\n" for event in range(12_000))
+    for run in range(files):
+        (tmp_path / "results" / f"{run}.vec").write_text(f"version 2\nrun r{run}\nvector 0 m v ETV\n{samples}")
+    program = """
+from pathlib import Path
+from consumer.analyse import analyse
+from consumer.collect import look
+from consumer.compiled.load import loaded
+analyse(look(Path("results").resolve()), Path("summary"))
+print(loaded())
+"""
+
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout.strip() == str(compiled)
+
+
 def test_without_a_compiler_a_large_file_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing() -> bytes:
         raise load.Unavailable("no compiler here")
 
-    monkeypatch.setattr(datalines, "LARGE", 1)
+    monkeypatch.setattr(datalines, "WORTH_COMPILING", 1)
     usual = text(VERSION_3)
     load._loops.cache_clear()
     try:
