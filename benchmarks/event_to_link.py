@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -65,7 +65,7 @@ class Took(NamedTuple):
 
 
 class Stopwatch:
-    """Counts from when it was made; ``processes`` are those whose work counts."""
+    """Counts from when it was made; ``processes`` are those whose work counts, with children that have ended."""
 
     def __init__(self, *processes: int) -> None:
         self._processes = [psutil.Process(process) for process in processes]
@@ -77,7 +77,7 @@ class Stopwatch:
         return Took(time.perf_counter() - self._started, self._used() - self._cpu)
 
     def _used(self) -> float:
-        return float(sum(sum(process.cpu_times()[:2]) for process in self._processes))
+        return float(sum(sum(process.cpu_times()[:4]) for process in self._processes))
 
 
 class Way:
@@ -92,12 +92,13 @@ class Way:
         self._worker = installation.start("worker")
         installation.wait_ready()
         self.idle_peak = peak(self._worker.pid)
+        self.reader_peak = 0.0
 
     def deliver(self) -> Took:
         """From the event to the link."""
         watch = Stopwatch(self._worker.pid, self._cloud.pid)
         event = self._installation.publish(self._folder / "results")
-        wait_until(lambda: (self._installation.where(event) or {}).get("state") == "DELIVERED", "the link", 600, 0.02)
+        wait_until(lambda: self._delivered(event), "the link", 600, 0.02)
         took = watch.took()
         if self._archive is None:
             from consumer.store import FileArchive
@@ -109,6 +110,12 @@ class Way:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             self._archive = FileArchive(kept, "kept.zip", "", kept.stat().st_size, sha256)
         return took
+
+    def _delivered(self, event: str) -> bool:
+        for reader in psutil.Process(self._worker.pid).children():
+            with suppress(OSError, RuntimeError):  # it has just ended
+                self.reader_peak = max(self.reader_peak, peak(reader.pid))
+        return (self._installation.where(event) or {}).get("state") == "DELIVERED"
 
     def upload(self) -> Took:
         """The archive of the first delivery, which is complete."""
@@ -255,6 +262,7 @@ def table(taken: Mapping[str, list[Took]], size: int, way: Way) -> None:
         print(f"{name:<30}{spread}{size / 1e6 / wall:>7.0f}{wall / ours:>9.2f}{cpu:>8.1f}")
     print(f"\nthe archive: {way.archive_size / 1e6:.0f} MB")
     print(f"the worker: at most {way.peak:.0f} MiB, {way.idle_peak:.0f} MiB before the first event")
+    print(f"the process that reads for it: at most {way.reader_peak:.0f} MiB")
     larger = max((BOTH, UPLOAD), key=lambda name: medians[name])
     share = ours / medians[larger]
     print(f"{share:.2f} times {larger}; goal at most {MOST_OF_PARTS}: {reached(share <= MOST_OF_PARTS)}")

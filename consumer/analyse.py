@@ -27,20 +27,25 @@ ROWS_AT_ONCE = 256  # that are written between two calls of ``progress``
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class Findings:
     """What was found out.
 
     Args:
-        summary: all numbers.
-        key: those that a mail tells.
+        key: the numbers that a mail tells.
         plots: as they are drawn in the report.
         files: names of the files that were written, with ``/``, within their folder.
     """
 
-    summary: Summary
     key: Key
     plots: tuple[Plot, ...]
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis(Findings):
+    """With ``summary``: all numbers."""
+
+    summary: Summary
 
 
 def analyse(
@@ -107,7 +112,7 @@ def analyse(
             vectors=told(collector.vector_rows()),
             drawn=drawn,
         )
-    return Analysis(summary, pick(summary), drawn, tuple(names))
+    return Analysis(pick(summary), drawn, tuple(names), summary)
 
 
 def _load_report() -> None:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,8 @@ from typing import Any, Self
 import structlog
 
 from backends.errors import Superseded, TransientError
-from consumer.analyse import Analysis, analyse
+from consumer.analyse import Findings, analyse
+from consumer.apart import analyse_apart, worth_it
 from consumer.errors import Interrupted, NotNow
 from consumer.package import Packed
 from consumer.packing import space
@@ -91,7 +93,7 @@ class Making:
         self._packed_bytes = 0
         self._read_bytes = 0 if summarised else snapshot.files.size
         self._threads = ThreadPoolExecutor(2, "making")
-        self._future: Future[Made] = self._threads.submit(self._make)
+        self._future: Future[Made] = self._threads.submit(copy_context().run, self._make)
 
     def __enter__(self) -> Self:
         return self
@@ -132,13 +134,16 @@ class Making:
     def _make(self) -> Made:
         try:
             with self._summary_folder() as folder:
-                analysis = self._threads.submit(self._analyse, folder) if self._summarised else None
+                analysis = self._beside(folder) if self._summarised else None
                 return self._pack(folder, analysis)
         except BaseException as error:
             self._growing.fail(error)
             raise
 
-    def _pack(self, folder: Path, analysis: Future[Analysis | None] | None) -> Made:
+    def _beside(self, folder: Path) -> Future[Findings | None]:
+        return self._threads.submit(copy_context().run, self._analyse, folder)  # its log lines name the delivery
+
+    def _pack(self, folder: Path, analysis: Future[Findings | None] | None) -> Made:
         files = self._snapshot.files
         with ArchiveWriter(self._growing, self._compression, ensure=self._ensure, progress=self._tell) as archive:
             self._archive = archive
@@ -173,9 +178,10 @@ class Making:
         self._read_bytes = done
         faults.point("delivery.reading")
 
-    def _analyse(self, folder: Path) -> Analysis | None:
+    def _analyse(self, folder: Path) -> Findings | None:
         try:
-            return analyse(self._snapshot, folder, progress=self._tell_read)
+            read = analyse_apart if worth_it(self._snapshot) else analyse
+            return read(self._snapshot, folder, progress=self._tell_read)
         except (TransientError, OSError, Interrupted, Superseded):
             raise
         except Exception:
@@ -194,7 +200,7 @@ class Making:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _pictures(found: Analysis) -> tuple[Mapping[str, Any], ...]:
+def _pictures(found: Findings) -> tuple[Mapping[str, Any], ...]:
     try:
         return tuple(
             {

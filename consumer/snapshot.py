@@ -96,7 +96,7 @@ class SourceFiles(Sequence[SourceFile]):
 
     def __init__(self, folder: str, files: Iterable[SourceFile], service: Service | None = None) -> None:
         self._folder = folder
-        self._service = service
+        self.service = service
         self._records: list[bytes] = []
         self.size = 0
         """Bytes of all files together."""
@@ -149,7 +149,7 @@ class SourceFiles(Sequence[SourceFile]):
         name = record[:end].decode()
         place = os.fsdecode(record[end + 1 + _NUMBERS.size :]) or f"{self._folder}/{name}"
         size, mtime_ns, device, inode = _NUMBERS.unpack_from(record, end + 1)
-        return SourceFile(name, place, size, mtime_ns, device, inode, self._service)
+        return SourceFile(name, place, size, mtime_ns, device, inode, self.service)
 
 
 @dataclass(frozen=True, slots=True)
