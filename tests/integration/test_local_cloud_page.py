@@ -97,12 +97,14 @@ def test_the_page_tells_what_is_there(server: LocalCloud) -> None:
         "M/M/1 & <friends>",
         "told.zip",
         hashlib.sha256(content).hexdigest(),
-        f"{expires:%-d %B %Y, %H:%M} UTC",
+        f"{expires:%-d %B %Y, %H:%M} UTC, at the latest",
+        "the date in the mail is the one that counts",
         f"{datetime.now(UTC):%-d %B %Y}",
         f"{len(content) / 1024:.1f} KiB",
         "10 files",
     ):
         assert told in text
+    assert "vailable until" not in text, "the mail promises that, and an earlier date"
     assert f'datetime="{expires:%Y-%m-%dT%H:%M:%S}Z"' in answer.text
     assert server.get(Page(answer).links("?download=1")[0]).content == content
 
@@ -113,7 +115,7 @@ def test_a_link_that_never_ends_and_a_file_that_is_no_archive_have_a_page_too(se
     found = page(server, server.link("notes.txt"))
 
     assert "notes.txt" in found.text
-    assert "it is removed" in found.text
+    assert "when the file is removed" in found.text
     assert "inside" not in found.text
 
 
