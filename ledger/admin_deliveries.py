@@ -255,7 +255,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     search_help_text = "Search recipients, reasons, and what the mails are about"
     date_hierarchy = "created_at"
     fields = [
-        "recipient", "kind", "of", "about", "text", "state_told", "digest", "reason", "attempts", "due_at",
+        "recipient", "kind", "of", "text", "state_told", "digest", "reason", "attempts", "due_at",
         "uncertain", "data_started", "lease_until", "keep_until", "created_at", "sent_at",
     ]  # fmt: skip
 

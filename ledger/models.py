@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import Q
 
 from ledger.fields import EncryptedTextField, one_line, storable
-from ledger.states import Kind, NoticeState, Stage, State, StepKind
+from ledger.states import MAIL_ABOUT, Kind, NoticeState, Stage, State, StepKind
 from messaging.messages import Lane
 
 MOST_KEEP_DAYS = 36_500  # a hundred years; 0 is for ever
@@ -52,8 +52,7 @@ class StorageBackend(models.Model):
     operator_told = models.BooleanField(default=False, editable=False)  # of this outage
 
     class Meta:
-        verbose_name = "Storage backend"
-        verbose_name_plural = "Storage backends"
+        verbose_name = "storage backend"
         ordering = ["storage_backend_id"]
 
     def __str__(self) -> str:
@@ -245,7 +244,7 @@ class Notification(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} to {self.recipient}"
+        return f"{self.recipient}, {MAIL_ABOUT[self.kind]}"
 
 
 class DeadLetter(models.Model):

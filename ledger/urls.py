@@ -11,7 +11,7 @@ from ledger.sign_in import SignInForm
 admin.autodiscover()
 admin.site.site_header = "SimCourier"
 admin.site.site_title = "SimCourier"
-admin.site.index_title = "Deliveries and storage"
+admin.site.index_title = "All tables"
 admin.site.site_url = None
 admin.site.enable_nav_sidebar = False  # the bar of base_site.html leads everywhere
 admin.site.login_form = SignInForm

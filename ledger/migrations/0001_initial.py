@@ -86,8 +86,7 @@ class Migration(migrations.Migration):
                 ("operator_told", models.BooleanField(default=False, editable=False)),
             ],
             options={
-                "verbose_name": "Storage backend",
-                "verbose_name_plural": "Storage backends",
+                "verbose_name": "storage backend",
                 "ordering": ["storage_backend_id"],
             },
         ),

@@ -323,7 +323,7 @@ def test_a_carry_over_is_refused_in_a_sentence_and_changes_nothing(
     assert "SIMCOURIER_BROKER_URL must say" in refused(by=old)
     (tmp_path / "token").write_text("127.0.0.1:1")
     new.simcourier("backends", "add", "local", "--token-file", str(tmp_path / "token"))
-    assert "is in use already (Storage backends: 1)" in refused(*key)
+    assert "is in use already (storage backends: 1)" in refused(*key)
     assert "is in use already" in refused(*key, "--dry-run")
 
     new.simcourier("manage", "shell", "--no-imports", "-c",

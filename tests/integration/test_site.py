@@ -276,6 +276,37 @@ def test_every_list_of_the_admin_opens(client: Client) -> None:
     assert "&lt;script&gt;" in client.get("/admin/simcourier/deadletter/1/change/").content.decode()
 
 
+def test_every_page_of_the_admin_is_called_what_it_shows(client: Client) -> None:
+    from ledger.api import Deliveries
+    from ledger.models import Notification
+
+    def called(address: str) -> tuple[str, ...]:
+        html = client.get(address).content.decode()
+        found = [re.search(rf"<{tag}>(.*?)</{tag}>", html.partition('id="content"')[2]) for tag in ("h1", "h2")]
+        title = re.search(r"<title>(.*?)</title>", html, re.DOTALL)
+        assert title
+        return title[1].strip(), *(one[1] for one in found if one)
+
+    deliveries, one = Deliveries("host:1", lease=30, overdue=60), event()
+    held: Any = deliveries.claim(one, one.to_bytes(), None)
+    deliveries.fail(held, "There is no room.")
+    client.post(ADD, fill())
+    admin = "/admin/simcourier"
+    mail = Notification.objects.get()
+    for model, name in (
+        ("delivery", "Deliveries"), ("notification", "Mails"), ("deadletter", "Dead letters"),
+        ("storagebackend", "Storage backends"),
+    ):  # fmt: skip
+        assert called(f"{admin}/{model}/")[:2] == (f"{name} | SimCourier", name)
+    assert called("/admin/auth/user/")[:2] == ("Users | SimCourier", "Users")
+    assert called("/admin/")[:2] == ("All tables | SimCourier", "All tables")
+    assert called(ADD)[:2] == ("Add storage backend | SimCourier", "Add storage backend")
+    assert called(f"{admin}/storagebackend/{stored().pk}/change/")[1:] == ("Change storage backend", "Files (local)")
+    assert called(f"{admin}/delivery/{one.id}/change/")[1:] == ("Delivery", "M/M/1")
+    told = "anna@example.org, about the failure"
+    assert called(f"{admin}/notification/{mail.pk}/change/") == (f"{told} | Mail | SimCourier", "Mail", told)
+
+
 def test_the_api_lists_active_backends_without_secrets_and_tells_where_a_delivery_is(sqlite_ledger: Settings) -> None:
     from django.test import Client
 
