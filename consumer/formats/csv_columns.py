@@ -14,12 +14,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import BinaryIO, ClassVar
 
 import numpy as np
 
 from consumer.formats.contract import HEAD, Floats, Run, Sink
+from consumer.formats.csv_plain import table as plain_table
 
 LONGEST_LINE = 1024 * 1024  # bytes
 MOST_COLUMNS = 2000
@@ -89,6 +89,12 @@ class _Layout:
 
     def cells(self, line: str) -> list[str]:
         return _cells(line, self.separator)
+
+    def plain(self, first: int, lines: Sequence[bytes]) -> Floats | None:
+        """All cells of lines from the ``first`` one on, where they are numbers and nothing else."""
+        if first < self.first or not lines:
+            return None
+        return plain_table(lines, self.separator, len(self.names))
 
     def fitted(self, cells: list[str]) -> list[str] | None:
         """The cells without empty ones beyond the last column; None where the row has another width."""
@@ -217,42 +223,40 @@ def _named_unit(name: str) -> tuple[str, str]:
     return (match.group(1), match.group(2)) if match and match.group(2) in _UNITS else (name, "")
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Line number, and the line with its end; of one that is too long, its beginning without one."""
-    for number in count(1):
-        line = stream.readline(LONGEST_LINE)
-        if not line:
-            return
+def _batches(stream: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
+    """A megabyte of lines, or some thousand lines, at once: the first one's number, and the lines with their ends.
+
+    Of a line that is too long there is its beginning, without an end.
+    """
+    first, batch, size = 1, list[bytes](), 0
+    while line := stream.readline(LONGEST_LINE):
         rest = line
         while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):
             rest = stream.readline(LONGEST_LINE)
-        yield number, line
-
-
-def _batches(stream: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
-    """Some megabytes of lines, or some thousand lines, at once."""
-    batch: list[tuple[int, bytes]] = []
-    size = 0
-    for number, line in _lines(stream):
-        batch.append((number, line))
+        batch.append(line)
         size += len(line)
         if size >= LONGEST_LINE or len(batch) >= _ROWS:
-            yield batch
-            batch, size = [], 0
-    yield batch
+            yield first, batch
+            first, batch, size = first + len(batch), [], 0
+    yield first, batch
 
 
 def _first_fall(stream: BinaryIO, layout: _Layout) -> int | None:
     """Line number at which the first column falls."""
     last = -math.inf
-    for number, raw in _lines(stream):
-        if number >= layout.first:
-            cells = layout.cells(_text(raw))
-            value = _number(cells[0]) if cells else None
-            if value is not None and len(cells) >= len(layout.names):
-                if value < last:
-                    return number
-                last = max(last, value)
+    for first, batch in _batches(stream):
+        plain = layout.plain(first, batch)
+        if plain is not None and plain[0, 0] >= last and (np.diff(plain[:, 0]) >= 0).all():
+            last = float(plain[-1, 0])
+            continue
+        for number, raw in enumerate(batch, first):
+            if number >= layout.first:
+                cells = layout.cells(_text(raw))
+                value = _number(cells[0]) if cells else None
+                if value is not None and len(cells) >= len(layout.names):
+                    if value < last:
+                        return number
+                    last = max(last, value)
     return None
 
 
@@ -274,15 +278,21 @@ class _Reader:
 
     def read(self, stream: BinaryIO) -> None:
         self._declare()
-        for batch in _batches(stream):
-            offset, rows = stream.tell(), []
-            for number, raw in batch:
-                cells = self._row(number, raw, last=offset == self._size and number == batch[-1][0])
-                if cells is not None:
-                    rows.append((number, cells))
-            if rows:
-                self._hand_on(rows)
+        for first, batch in _batches(stream):
+            offset = stream.tell()
+            plain = self._layout.plain(first, batch)
+            if plain is None or not self._hand_on_plain(plain):
+                self._hand_on_each(first, batch, last=offset == self._size)
             self._sink.at(offset)
+
+    def _hand_on_each(self, first: int, batch: Sequence[bytes], *, last: bool) -> None:
+        rows, end = [], first + len(batch) - 1
+        for number, raw in enumerate(batch, first):
+            cells = self._row(number, raw, last=last and number == end)
+            if cells is not None:
+                rows.append((number, cells))
+        if rows:
+            self._hand_on(rows)
 
     def _declare(self) -> None:
         names = self._layout.names
@@ -315,8 +325,21 @@ class _Reader:
             self._sink.warning("The row has another number of columns than the others: not read.", number)
         return cells
 
+    def _hand_on_plain(self, table: Floats) -> bool:
+        """False: a row has no time, and nothing was handed on."""
+        times = self._numbers(len(table)) if not self._timed else table[:, 0] * (self._layout.time_scale or 1.0)
+        if not np.isfinite(times).all():
+            return False
+        self._taken += len(table)
+        for place, slot in zip(self._columns, self._slots, strict=True):
+            self._sink.samples(np.full(len(table), slot, np.int32), times, np.ascontiguousarray(table[:, place]))
+        return True
+
+    def _numbers(self, rows: int) -> Floats:
+        return np.arange(self._taken, self._taken + rows, dtype=np.float64)
+
     def _hand_on(self, rows: list[tuple[int, list[str]]]) -> None:
-        times = np.arange(self._taken, self._taken + len(rows), dtype=np.float64)
+        times = self._numbers(len(rows))
         if self._timed:
             times = self._values(rows, 0) * (self._layout.time_scale or 1.0)
         sound = np.isfinite(times)

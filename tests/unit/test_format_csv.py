@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.formats import csv_columns
 from consumer.formats.csv_columns import CsvColumns
-from tests.support.formats import Remembered, read
+from tests.support.formats import Remembered, read, same
 
 ROOT = Path(__file__).parent.parent.parent
 TABLE = b"""SimulationSecond,ReceiveRate,PacketsReceived,RoutingProtocol
@@ -260,3 +261,46 @@ def test_whatever_stands_in_a_file_is_only_worth_a_warning(data: bytes) -> None:
     for slot, series in told.series.items():
         times = [time for time, _ in series]
         assert times == sorted(times), told.vectors[slot]
+
+
+CELLS = st.one_of(
+    st.floats(width=32).map(repr),
+    st.integers(-(10**20), 10**20).map(str),
+    st.sampled_from(["", "nan", "-nan", "+.5", "5.", "1e400", "1e-400", "1,5", "1_0", "e5", "-", "1-2", "x"]),
+    st.sampled_from(['"1"', " 7", "#", "\r"]),
+)
+
+
+@given(
+    st.sampled_from([",", ";", "\t", " ", "  "]),
+    st.lists(st.lists(CELLS, min_size=1, max_size=3), max_size=12),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+    st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_plain_rows_taken_at_once_tell_what_they_tell_one_by_one(
+    separator: str, rows: list[list[str]], end: str, ends: bool, timed: bool
+) -> None:
+    head = [["time", "x"]] if timed else []
+    sound = [[str(number), str(number % 3)] for number in range(20)]
+    text = end.join(separator.join(row) for row in [*head, *sound, *rows, *sound[:3]]) + end * ends
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_columns, "_ROWS", 4)
+        at_once = read(CsvColumns(), text.encode())
+        patch.setattr(csv_columns, "plain_table", lambda *_: None)
+        one_by_one = read(CsvColumns(), text.encode())
+
+    assert same(at_once, one_by_one)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", " ", "   "])
+def test_a_table_of_numbers_is_not_taken_apart_cell_by_cell(separator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(separator.join([str(row), f"{row / 8}", "-1e3"]) + "\r\n" for row in range(100))
+    expected = read(CsvColumns(), text.encode())
+
+    monkeypatch.setattr(csv_columns._Reader, "_row", None)
+
+    assert same(read(CsvColumns(), text.encode()), expected)
+    assert expected.of("table", "column 2") == [(row, row / 8) for row in range(100)]
