@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import BinaryIO, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from consumer.formats.omnetpp_tokens import first_time, number, words
 VERSIONS = {"1": "OMNeT++ 3", "2": "OMNeT++ 4 or 5", "3": "OMNeT++ 6"}
 PAGE = 4096  # bytes: an unfinished file ends at a multiple
 LONGEST_SHOWN = 60  # characters of a line in a warning
+LONGEST_KEPT = 200  # bytes of an attribute that may come again at once
 _COLUMNS = re.compile(r"[ETV]{1,3}")
 _FIRST_LINES = 8
 _TOLD = 3  # damaged samples of a block that are told one by one
@@ -212,7 +214,10 @@ class _Reader:
         try:
             if place == 1 and line.startswith(BYTE_ORDER + b"#"):
                 return
-            found = words(line.decode("utf-8-sig" if place == 1 else "utf-8").strip("\r"))
+            if line.startswith(b"attr ") and len(line) <= LONGEST_KEPT:
+                found = _attribute(line)
+            else:
+                found = words(line.decode("utf-8-sig" if place == 1 else "utf-8").strip("\r"))
             if found and found[0].isdigit():
                 self._odd_sample(found, place)
             elif found:
@@ -339,6 +344,12 @@ class _Reader:
         if not self._told:
             self._told = True
             self._sink.run(self._run.as_run(self._simulator))
+
+
+@lru_cache(maxsize=1024)
+def _attribute(line: bytes) -> list[str]:
+    """The words of a line that most items repeat."""
+    return words(line.decode().strip("\r"))
 
 
 class _Header:

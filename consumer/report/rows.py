@@ -171,14 +171,14 @@ def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Value]]) -> 
 
 
 def _cell(value: Value) -> str:
-    if type(value) is float:  # the most frequent one first
+    if type(value) is float:  # the most frequent ones first
         return "" if math.isnan(value) else repr(value).removesuffix(".0")
+    if type(value) is str:
+        return _short_text(value) if len(value) <= LONGEST else cell_text(value)
     if value is None:
         return ""
-    if isinstance(value, Numbers):
-        return value
     if isinstance(value, str):
-        return _short_text(value) if len(value) <= LONGEST else cell_text(value)
+        return value if isinstance(value, Numbers) else cell_text(value)
     if math.isnan(value):
         return ""
     return repr(float(value)).removesuffix(".0")

@@ -11,6 +11,7 @@ import heapq
 import math
 import re
 from collections import Counter
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from consumer.statistics.model import ScalarRow, StatisticRow
@@ -19,6 +20,12 @@ Row = TypeVar("Row", ScalarRow, StatisticRow)
 MOST_QUANTITIES = 50_000  # whose rows are counted; a quantity beyond that comes last
 _INDEX = re.compile(r"\d+")
 _LAST = 2**31
+
+
+@lru_cache(maxsize=8192)  # a module has many quantities, in many runs
+def _place(module: str) -> tuple[str, int]:
+    """What all modules like it are called, and how far down in the model they are."""
+    return _INDEX.sub("", module), module.count(".")
 
 
 class Chosen(Generic[Row]):
@@ -37,7 +44,8 @@ class Chosen(Generic[Row]):
     def add(self, row: Row, value: float) -> None:
         """A row, and the number in it that counts."""
         silent = value == 0 or math.isnan(value)
-        quantity = silent, row.run, _INDEX.sub("", row.module), row.name
+        alike, depth = _place(row.module)
+        quantity = silent, row.run, alike, row.name
         place = _LAST
         if quantity in self._seen or len(self._seen) < MOST_QUANTITIES:
             place = self._seen[quantity]
@@ -45,7 +53,7 @@ class Chosen(Generic[Row]):
         named = bool(row.unit or row.title)
         # The number of the row makes every key another one, so that rows are never compared.
         first = bool(getattr(row, "headline", False))  # a statistic has none
-        key = (first, -silent, -place, -(not named), -row.module.count("."), -self._added, row)
+        key = (first, -silent, -place, -(not named), -depth, -self._added, row)
         self._added += 1
         if len(self._heap) < self._most:
             heapq.heappush(self._heap, key)

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from statistics import fmean
 
 from consumer.formats.contract import Run
@@ -16,6 +17,13 @@ _INDEX = re.compile(r"\[\d+\]")
 MOST_QUANTITIES = 100_000  # that are followed over replications
 
 
+@lru_cache(maxsize=8192)  # a module has many quantities, in many runs
+def _pattern(module: str) -> str | None:
+    """``host[*]``; None: it has no index."""
+    pattern, indexed = _INDEX.subn("[*]", module.partition(" ")[0])  # after a blank stands what tells it apart
+    return pattern if indexed else None
+
+
 class LikeModules:
     """``host[0]``, ``host[1]``, ... as ``host[*]``; a module without an index is like no other."""
 
@@ -23,8 +31,8 @@ class LikeModules:
         self._groups: dict[tuple[int, str, str, str], _Group] = {}
 
     def add(self, run: int, module: str, name: str, kind: str, value: float, unit: str) -> None:
-        pattern, indexed = _INDEX.subn("[*]", module.partition(" ")[0])  # after a blank stands what tells it apart
-        if not indexed:
+        pattern = _pattern(module)
+        if pattern is None:
             return
         group = self._groups.get((run, pattern, name, kind))
         if group is None:
