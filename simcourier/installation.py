@@ -135,10 +135,15 @@ def require_public_urls(settings: Settings) -> None:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket(_family(host)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on at this moment, and that the system gives to nobody else who asks for any.
+
+    For a minute: so long it remembers a connection that was ended here. Who names the port may listen on it.
+    """
+    with socket.create_server((host, 0), family=_family(host)) as probe:
+        address = probe.getsockname()[:2]
+        with socket.create_connection(address):
+            probe.accept()[0].close()
+        return int(address[1])
 
 
 def ensure_free(host: str, port: int, variable: str) -> None:

@@ -101,7 +101,7 @@ class RabbitNode:
                 raise RuntimeError(f"RabbitMQ ended on start:\n{self._scratch.tail('server.log')}")
             return self._answers()
 
-        wait_until(ready, "RabbitMQ's start", timeout=90, step=0.2)
+        wait_until(ready, "RabbitMQ's start", timeout=300, step=0.2)
 
     def stop(self) -> None:
         """Shut down in order."""
@@ -118,7 +118,7 @@ class RabbitNode:
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,  # on a busy machine, a program of Erlang's takes long to start
             check=False,
         )
         assert done.returncode == 0, f"rabbitmqctl {arguments}: {done.stdout}{done.stderr}"
@@ -180,7 +180,7 @@ class PostgresNode:
                 user=self._user,
                 capture_output=True,
                 check=True,
-                timeout=120,
+                timeout=300,
             )
         except BaseException:
             self._scratch.remove()
@@ -207,7 +207,7 @@ class PostgresNode:
                 return False
             return True
 
-        wait_until(ready, "PostgreSQL's start", timeout=60, step=0.1)
+        wait_until(ready, "PostgreSQL's start", timeout=300, step=0.1)
 
     def stop(self) -> None:
         """Shut down in order, disconnecting whoever is there."""

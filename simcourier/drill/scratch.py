@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from simcourier.installation import free_port
 
 # Waits until the pipe on its standard input is closed, which the kernel does whatever becomes of the process at the
 # other end. Then ends the processes named in the folder's file `pids` and removes the folder.
@@ -104,17 +105,11 @@ def find_binary(name: str, *patterns: str) -> str | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports of the loopback address that nobody listens on just now, nor is given meanwhile."""
+    return [free_port() for _ in range(count)]
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 30, step: float = 0.05) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 120, step: float = 0.05) -> None:
     """Return as soon as ``condition`` holds.
 
     Raises:

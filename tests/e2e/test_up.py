@@ -50,7 +50,7 @@ def running(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield process, said
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -98,7 +98,7 @@ def test_up_delivers_tells_where_everything_is_and_stops_cleanly(tmp_path: Path)
         assert "already running" in second.stderr
         assert "Traceback" not in second.stderr
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
     assert processes_of(folder) == []
 
@@ -158,9 +158,7 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     import socket
 
     env = environ(tmp_path / "data")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", int(env["SIMCOURIER_LOCAL_CLOUD_PORT"])))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", int(env["SIMCOURIER_LOCAL_CLOUD_PORT"]))):
         done = subprocess.run(
             [sys.executable, "-m", "simcourier", "up"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
         )
