@@ -33,7 +33,7 @@ def code_of(service: DropboxStandin, terminal: Terminal) -> str:
     found = re.search(r"https://\S+", terminal.shown)
     assert found is not None
     with session() as http:
-        page = http.get(found.group(), verify=service.facts["ca"], timeout=30).text
+        page = http.get(found.group(), verify=service.facts["ca"], timeout=120).text
     match = re.search(r'data-token="([^"]+)"', page)
     assert match is not None, page
     return match.group(1)

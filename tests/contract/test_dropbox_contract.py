@@ -76,7 +76,7 @@ def key(backend: Any, service: DropboxStandin) -> Iterator[str]:
 @pytest.fixture
 def fetch(http: requests.Session) -> Fetch:
     def get(url: str) -> bytes | None:
-        answer = http.get(url, timeout=60)
+        answer = http.get(url, timeout=120)
         return answer.content if answer.ok else None
 
     return get
@@ -511,7 +511,7 @@ def test_three_gigabytes_take_no_more_memory_than_a_few_parts(
     print(f"peak: {done.told['peak_kib'] / 1024:.0f} MiB, of which {taken:.0f} MiB while storing")
     assert taken < 32
     digest = hashlib.sha256()
-    with http.get(done.told["url"], stream=True, timeout=60) as answer:
+    with http.get(done.told["url"], stream=True, timeout=120) as answer:
         for piece in answer.iter_content(BLOCK):
             digest.update(piece)
     assert digest.hexdigest() == sample(key, order.size).sha256

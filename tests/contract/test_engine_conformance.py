@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from messaging import rabbitmq, sqlite
 from messaging.connect import connect
 from messaging.engine import (
     QUEUE_HEADER,
@@ -30,7 +31,7 @@ from tests.support.broker import EVENT_KEY, WAITS, WAKE_KEY, delete_queues, fres
 from tests.support.processes import client, lines
 from tests.support.scratch import wait_until
 
-SOON = 10.0  # seconds within which anything that must come has come
+SOON = 60.0  # seconds within which anything that must come has come, also on a busy machine
 NOTHING = 0.25  # seconds after which nothing more is expected
 
 
@@ -185,7 +186,7 @@ def test_a_waiting_message_comes_back_about_when_asked(engine: Engine, topology:
         waited = time.monotonic() - asked
         consumer.ack(again)
 
-    assert delay - 0.05 <= waited < delay + 1.5  # a machine under load may look late, never early
+    assert delay - 0.05 <= waited < WAITS[2]  # a machine under load may look late, never early
     assert (again.body, again.message_id, again.queue) == (taken.body, "m", single(topology))
     assert again.headers == {"kept": "yes"}
 
@@ -278,8 +279,11 @@ def test_what_a_closed_consumer_held_comes_back(engine: Engine, topology: Topolo
         taken = take(consumer)
     with pytest.raises(Lost):
         consumer.ack(taken)
+    with engine.consumer([single(topology)]) as consumer:
+        back = take(consumer)
+        consumer.ack(back)
 
-    assert [(one.message_id, one.redelivered) for one in take_all(engine, single(topology))] == [("m", True)]
+    assert (back.message_id, back.redelivered) == ("m", True)
 
 
 def test_messages_of_a_queue_come_in_the_order_of_publishing(engine: Engine, topology: Topology) -> None:
@@ -328,7 +332,7 @@ def test_two_consumers_never_hold_one_message(engine: Engine, topology: Topology
             lines(one, 1)
             lines(other, 1)
             publish(engine, *sent)
-            shares = [process.communicate(timeout=60)[0].split() for process in (one, other)]
+            shares = [process.communicate(timeout=120)[0].split() for process in (one, other)]
 
         taken = [[line[1:] for line in share if line.startswith("+")] for share in shares]
         assert sorted(taken[0] + taken[1]) == sorted(sent)
@@ -337,17 +341,21 @@ def test_two_consumers_never_hold_one_message(engine: Engine, topology: Topology
     raise AssertionError("one of them never had anything to do")
 
 
-@pytest.mark.parametrize("idle", [lambda consumer: consumer.take(30), lambda consumer: consumer.pause(30)])
+@pytest.mark.parametrize("idle", [lambda consumer: consumer.take(60), lambda consumer: consumer.pause(60)])
 def test_another_thread_ends_an_idle_consumer(
-    engine: Engine, topology: Topology, idle: Callable[[Consumer], Taken | None]
+    engine: Engine, topology: Topology, idle: Callable[[Consumer], Taken | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in (rabbitmq, sqlite):  # who is not ended at once looks again when its time is over
+        monkeypatch.setattr(module, "LOOK_FIRST", 25.0)
+        monkeypatch.setattr(module, "LOOK_LAST", 25.0)
+    monkeypatch.setattr(rabbitmq, "SERVE_EVERY", 25.0)
     with engine.consumer([single(topology)]) as consumer:
         begun = time.monotonic()
         timer = threading.Timer(0.6, consumer.interrupt)
         timer.start()
 
         assert idle(consumer) is None
-        assert 0.55 < time.monotonic() - begun < 0.95  # at once: RabbitMQ's consumer would look again after 1 s
+        assert 0.55 < time.monotonic() - begun < 20
         timer.join()
 
         publish(engine, "m")  # and it goes on as before
@@ -414,7 +422,7 @@ def test_consumers_and_publishers_work_in_other_threads(engine: Engine, topology
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
 
     assert found == ["m", "m", "m"]
 

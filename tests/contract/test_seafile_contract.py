@@ -55,14 +55,14 @@ def made(standin: SeafileStandin, config: dict[str, str], http: requests.Session
 
 
 def get(url: str) -> bytes | None:
-    answer = requests.get(url, timeout=30)
+    answer = requests.get(url, timeout=120)
     return answer.content if answer.ok else None
 
 
 def ask(standin: SeafileStandin, method: str, path: str, **arguments: Any) -> requests.Response:
     """As somebody else who uses the account."""
     headers = {"Authorization": f"Token {standin.facts['token']}"}
-    return requests.request(method, f"{standin.server}{path}", headers=headers, timeout=30, **arguments)
+    return requests.request(method, f"{standin.server}{path}", headers=headers, timeout=120, **arguments)
 
 
 def make_link(standin: SeafileStandin, **how: Any) -> str:

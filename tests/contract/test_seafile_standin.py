@@ -34,7 +34,7 @@ class Client:
     def ask(self, method: str, path: str, *, headers: dict[str, str] | None = None, **how: Any) -> requests.Response:
         own = {"Authorization": f"Token {self.standin.facts['token']}"} | (headers or {})
         url = f"{self.standin.server}{path}"
-        return requests.request(method, url, headers=own, timeout=30, allow_redirects=False, **how)
+        return requests.request(method, url, headers=own, timeout=120, allow_redirects=False, **how)
 
     def make_folder(self, path: str, **form: str) -> requests.Response:
         return self.ask("POST", f"{self.repo}/dir/", params={"p": path}, data={"operation": "mkdir"} | form)
@@ -45,7 +45,7 @@ class Client:
     def upload(self, data: bytes, name: str = "a.bin", *, link: str = "", **form: str) -> requests.Response:
         fields = {"parent_dir": "/"} | form
         return requests.post(
-            link or self.link(), params=RET_JSON, data=fields, files={"file": (name, data)}, timeout=30
+            link or self.link(), params=RET_JSON, data=fields, files={"file": (name, data)}, timeout=120
         )
 
     def chunk(self, data: bytes, place: str, name: str = "a.bin", *, link: str = "", **form: str) -> requests.Response:
@@ -53,7 +53,7 @@ class Client:
         fields = {"parent_dir": "/", "replace": "1"} | form
         files = {"file": ("x", data)}
         url = link or self.link()
-        return requests.post(url, params=RET_JSON, headers=headers, data=fields, files=files, timeout=30)
+        return requests.post(url, params=RET_JSON, headers=headers, data=fields, files=files, timeout=120)
 
     def held(self, name: str = "a.bin") -> int:
         path = self.repo.replace("/api2", "/api/v2.1") + "/file-uploaded-bytes/"
@@ -61,7 +61,7 @@ class Client:
 
     def content(self, path: str) -> bytes:
         link = self.ask("GET", f"{self.repo}/file/", params={"p": path, "reuse": "1"}).json()
-        return requests.get(link, timeout=30).content
+        return requests.get(link, timeout=120).content
 
     def share(self, path: str, **how: Any) -> requests.Response:
         asked = {"repo_id": self.standin.facts["repoid"], "path": path, **how}
@@ -123,7 +123,7 @@ def test_the_two_file_servers_differ_in_what_they_forgive(client: Client, c_serv
     malformed = client.chunk(b"ab", "bytes=0-1/4")
     nameless = requests.post(
         client.link(), headers={"Content-Range": "bytes 0-1/4"}, data={"parent_dir": "/"}, files={"file": ("x", b"ab")},
-        timeout=30,
+        timeout=120,
     )  # fmt: skip
     bad_name = client.upload(b"", "x" * 256)
     plus = client.chunk(b"ab", "bytes 0-1/2", "a+b%25.bin")
@@ -236,7 +236,7 @@ def test_a_download_link_serves_once_unless_reuse_is_asked_for(client: Client) -
     client.upload(b"x", "a")
     link = client.ask("GET", f"{client.repo}/file/?p=/a").json()
 
-    assert [requests.get(link, timeout=30).status_code for _ in range(2)] == [200, 403]
+    assert [requests.get(link, timeout=120).status_code for _ in range(2)] == [200, 403]
 
 
 def test_one_share_link_per_path_and_ended_ones_count(client: Client) -> None:
@@ -248,10 +248,10 @@ def test_one_share_link_per_path_and_ended_ones_count(client: Client) -> None:
 
     assert again.status_code == 400
     assert first["token"] in again.json()["error_msg"]
-    assert requests.get(f"{first['link']}?dl=1", timeout=30).status_code == 404
+    assert requests.get(f"{first['link']}?dl=1", timeout=120).status_code == 404
     extended = client.ask("PUT", f"/api/v2.1/share-links/{first['token']}/", json={"expire_days": 9}).json()
     assert not extended["is_expired"]
-    assert requests.get(f"{first['link']}?dl=1", timeout=30).content == b"x"
+    assert requests.get(f"{first['link']}?dl=1", timeout=120).content == b"x"
     assert client.ask("DELETE", f"/api/v2.1/share-links/{first['token']}/").json() == {"success": True}
     assert client.share("/a").ok
 
@@ -285,9 +285,9 @@ def test_a_folder_is_shared_as_a_page_with_its_files(client: Client) -> None:
     link = client.share("/d").json()["link"]
 
     assert "/d/" in link
-    assert "list of files" in requests.get(link, timeout=30).text
-    assert requests.get(f"{link}files/?p=/a&dl=1", timeout=30).content == b"x"
-    with zipfile.ZipFile(io.BytesIO(requests.get(f"{link}?dl=1", timeout=30).content)) as packed:
+    assert "list of files" in requests.get(link, timeout=120).text
+    assert requests.get(f"{link}files/?p=/a&dl=1", timeout=120).content == b"x"
+    with zipfile.ZipFile(io.BytesIO(requests.get(f"{link}?dl=1", timeout=120).content)) as packed:
         assert packed.namelist() == ["a"]
 
 

@@ -28,7 +28,7 @@ def stores_in_little_memory(order: Order, extra: Mapping[str, str], most: int) -
     print(f"peak: {done.told['peak_kib'] / 1024:.0f} MiB, of which {taken:.0f} MiB while storing")
     assert taken < most
     digest = hashlib.sha256()
-    with http_session() as http, http.get(done.told["url"], stream=True, timeout=60) as answer:
+    with http_session() as http, http.get(done.told["url"], stream=True, timeout=120) as answer:
         answer.raise_for_status()
         for piece in answer.iter_content(MIB):
             digest.update(piece)

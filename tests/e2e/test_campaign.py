@@ -111,7 +111,7 @@ def test_a_study_is_one_mail_for_each_recipient_and_what_comes_later_another_one
     single = installation.publish(results(tmp_path / "single", 4.5), to=CARL)
 
     installation.wait_for_mail(single)
-    wait_until(lambda: all(to(installation, one) for one in both), "the digests are there", 60)
+    wait_until(lambda: all(to(installation, one) for one in both), "the digests are there")
     installation.wait_until_quiet()
     assert [len(to(installation, one)) for one in (ANNA, BERT, CARL)] == [1, 1, 1]
     for (mail,) in (to(installation, ANNA), to(installation, BERT)):
@@ -128,9 +128,14 @@ def test_a_study_is_one_mail_for_each_recipient_and_what_comes_later_another_one
             assert mean == pytest.approx(expected[0], abs=0.1 * expected[1])
             assert half == pytest.approx(expected[1], rel=0.05), "it has two digits"
         assert set(table_of(mail)) == set(LOADS)
+
+    def notices() -> list[tuple[str, bool]]:
+        view = installation.where(ids[0]) or {"notices": []}
+        return [(one["state"], bool(one["digest"])) for one in view["notices"]]
+
+    wait_until(lambda: notices() == [("SENT", True)] * 2, "it is noted that the mails are sent")
     view = installation.where(ids[0])
     assert view is not None
-    assert [(one["state"], bool(one["digest"])) for one in view["notices"]] == [("SENT", True)] * 2
 
     assert installation.simcourier("deliveries", "resend", ids[0], "--to", CARL).returncode == 0
     again = installation.wait_for_mail(ids[0])
@@ -147,15 +152,15 @@ def test_a_digest_is_sent_once_although_every_worker_on_its_way_was_killed(
         first = installation.start("worker", "--no-sweep", dies_at="delivery.finished")
         installation.wait_ready()
         event_id = publish(installation, run, 1, [ANNA])
-        assert first.wait(40) == -signal.SIGKILL, (
+        assert first.wait(120) == -signal.SIGKILL, (
             "its end is written, and nobody has looked whether the study is complete"
         )
         second = installation.start("worker", dies_at="sweep.gathered")
-        assert second.wait(40) == -signal.SIGKILL, "the digest is made, and its message is not published"
+        assert second.wait(120) == -signal.SIGKILL, "the digest is made, and its message is not published"
 
         installation.start("worker")
 
-        wait_until(lambda: len(to(installation, ANNA)) == 1, "the digest", 40)
+        wait_until(lambda: len(to(installation, ANNA)) == 1, "the digest")
         installation.wait_until_quiet()
         (mail,) = to(installation, ANNA)
         assert [row["delivery"] for row in attached(mail)] == [event_id]

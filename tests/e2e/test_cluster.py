@@ -72,7 +72,7 @@ def test_a_node_is_added_and_all_are_upgraded_one_after_the_other_as_the_page_sa
             type_at(node.environ, tmp_path, after_each)
         type_at(last.environ, tmp_path, after_the_last)
         with connect(url, Topology()).consumer([queue]) as consumer:
-            taken = consumer.take(10)
+            taken = consumer.take(60)
         assert taken is not None
         assert taken.body == b"{}"
 

@@ -59,7 +59,7 @@ def test_a_worker_killed_midway_is_replaced_by_another_and_the_archive_is_whole(
     wait_until(lambda: (installation.where(event_id) or {}).get("state") == "WORKING", "the first worker has it")
     installation.start("worker")
     installation.start("email-sender")
-    assert dying.wait(30) == -signal.SIGKILL
+    assert dying.wait(120) == -signal.SIGKILL
     died_with = installation.where(event_id)
     mail = installation.wait_for_mail(event_id)
 

@@ -47,7 +47,7 @@ def test_a_result_is_followed_mailed_again_and_kept_longer_on_its_page(tmp_path:
         one.stop(recorder)
         one.start("worker")
         one.start("email-sender")
-        wait_until(lambda: "Delivered" in text(page, "#live"), "the page tells that it is delivered, untouched", 60)
+        wait_until(lambda: "Delivered" in text(page, "#live"), "the page tells that it is delivered, untouched")
         mail = one.wait_for_mail(event_id)
         assert address[1] in text_of(mail)
 

@@ -62,7 +62,7 @@ class Site:
 
     def get(self, path: str) -> str:
         """A page."""
-        answer = self._session.get(f"http://127.0.0.1:{self._port}{path}", timeout=30)
+        answer = self._session.get(f"http://127.0.0.1:{self._port}{path}", timeout=120)
         assert answer.status_code == 200, f"{path}: {answer.status_code}"
         return answer.text
 
@@ -71,7 +71,7 @@ class Site:
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(path))
         assert token
         values = {"csrfmiddlewaretoken": token[1], **fields}
-        answer = self._session.post(f"http://127.0.0.1:{self._port}{path}", data=values, timeout=30)
+        answer = self._session.post(f"http://127.0.0.1:{self._port}{path}", data=values, timeout=120)
         assert answer.history, f"the form was not accepted: {answer.text}"
         assert answer.status_code == 200
         return answer.text

@@ -99,9 +99,9 @@ def test_only_the_data_window_is_uncertain_and_it_is_counted(
 ) -> None:
     dying = one.start("email-sender", dies_at=point)
     event_id = one.publish(results)
-    assert dying.wait(30) == -signal.SIGKILL
+    assert dying.wait(120) == -signal.SIGKILL
     one.start("email-sender")
-    wait_until(lambda: [notice["state"] for notice in notices(one, event_id)] == ["SENT"], "the mail is sent", 60, 0.5)
+    wait_until(lambda: [notice["state"] for notice in notices(one, event_id)] == ["SENT"], "the mail is sent", step=0.5)
     one.wait_until_quiet()
 
     assert [notice["uncertain"] for notice in notices(one, event_id)] == [uncertain]
@@ -117,7 +117,7 @@ def test_a_mail_server_that_is_away_is_waited_for(tmp_path: Path, results: Path,
         one.wait_ready()
         one.start("email-sender")
         event_id = one.publish(results)
-        wait_until(lambda: any(notice["reason"] for notice in notices(one, event_id)), "it was tried", 30, 0.3)
+        wait_until(lambda: any(notice["reason"] for notice in notices(one, event_id)), "it was tried", step=0.3)
 
         with smtp_server(port) as mailbox:
             wait_until(lambda: len(mailbox.accepted) == 1, "the mail arrives")
@@ -130,7 +130,7 @@ def test_what_a_server_says_to_quit_is_no_reason_to_send_a_mail_again(
     mailbox.answer_quit = "421 closing"
     one.start("email-sender")
     event_id = one.publish(results)
-    wait_until(lambda: [notice["state"] for notice in notices(one, event_id)] == ["SENT"], "the mail is sent", 30, 0.3)
+    wait_until(lambda: [notice["state"] for notice in notices(one, event_id)] == ["SENT"], "the mail is sent", step=0.3)
     one.wait_until_quiet()
 
     assert len(mailbox.accepted) == 1

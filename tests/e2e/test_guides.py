@@ -54,7 +54,7 @@ class Desk(Host):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
 
 
@@ -206,7 +206,7 @@ def run_epilog(desk: Desk, broker: str = "", **variables: str) -> subprocess.Com
         "SLURM_JOB_EXIT_CODE2": "0:0",
     }
     return subprocess.run(
-        ["sh", "-c", script], cwd="/", env=job | variables, capture_output=True, text=True, check=False, timeout=60
+        ["sh", "-c", script], cwd="/", env=job | variables, capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -225,7 +225,7 @@ def c_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def publish(program: Path, url: str, topology: Topology, *words: str) -> subprocess.CompletedProcess[str]:
     address = url.rstrip("/") + "/%2F" if url.count("/") < 4 or url.endswith("/") else url
     environ = {"SIMCOURIER_BROKER_URL": address, "SIMCOURIER_BROKER_PREFIX": topology.prefix}
-    return subprocess.run([program, *words], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([program, *words], env=environ, capture_output=True, text=True, check=False, timeout=120)
 
 
 WORDS = ("/srv/results/größe 100%", "anna@example.org", "local", 'rho = "0.8" \\ \t', "3")
@@ -237,7 +237,7 @@ def test_a_c_program(c_program: Path, amqp_url: str, topology: Topology) -> None
     queues = [topology.lane(Lane.SINGLE), topology.recorder]
     with connect(amqp_url, topology).consumer(queues, prefetch=2) as consumer:
         done = publish(c_program, amqp_url, topology, *WORDS)
-        taken = [consumer.take(10), consumer.take(10)]
+        taken = [consumer.take(60), consumer.take(60)]
         for one in taken:
             assert one is not None
             consumer.ack(one)
@@ -264,7 +264,7 @@ def test_a_c_program_is_called_as_the_guide_says(c_program: Path, amqp_url: str,
     with connect(amqp_url, topology).consumer([topology.lane(Lane.SINGLE)]) as consumer:
         environ = os.environ | {"SIMCOURIER_BROKER_PREFIX": topology.prefix}
         told = type_at(environ, c_program.parent, call, {"amqp://USER:PASSWORD@HOST/VHOST": address}).stdout
-        taken = consumer.take(10)
+        taken = consumer.take(60)
         assert taken is not None
         consumer.ack(taken)
     delete_queues(amqp_url, topology)

@@ -166,9 +166,9 @@ def test_ctrl_c_leaves_nothing(results: Path, tmp_path: Path, number: signal.Sig
         [sys.executable, "-m", "simcourier", "pack", str(results), "-o", str(tmp_path / "x.zip")],
         cwd=ROOT, env=environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    wait_until(lambda: any(file.stat().st_size for file in tmp_path.glob(".simcourier-*")), "the first bytes", 30)
+    wait_until(lambda: any(file.stat().st_size for file in tmp_path.glob(".simcourier-*")), "the first bytes")
     process.send_signal(number)
-    told, errors = process.communicate(timeout=30)
+    told, errors = process.communicate(timeout=120)
 
     assert process.returncode == code
     assert told + errors == b""

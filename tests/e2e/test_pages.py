@@ -301,7 +301,7 @@ def test_a_clone_shows_one_real_run_and_is_upgraded(tmp_path: Path) -> None:
         wait_until(lambda: answers(f"http://127.0.0.1:{site}/healthz"), "up is up")
     finally:
         up.terminate()
-        assert up.wait(60) == 0
+        assert up.wait(120) == 0
 
     assert all("That was the whole way." in told for told in (first, second))
     assert "installing" in first

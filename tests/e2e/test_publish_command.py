@@ -367,7 +367,7 @@ def test_the_documented_commands_of_other_clients_reach_both_queues(
         else:
             type_at(os.environ, tmp_path, amqp_publish, here | {"amqp://USER:PASSWORD@HOST/VHOST": url})
 
-        taken = [consumer.take(10), consumer.take(10)]
+        taken = [consumer.take(60), consumer.take(60)]
 
         assert {one.queue for one in taken if one} == set(queues)
         for one in taken:

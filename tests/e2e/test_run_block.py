@@ -29,7 +29,7 @@ class BlockHost(Host):
         """Run a simulation."""
         words = [sys.executable, "-c", FRAME.format(body=body), str(self.results)]
         return subprocess.run(
-            words, cwd=ROOT, env=self.environ | environ, capture_output=True, text=True, check=False, timeout=60
+            words, cwd=ROOT, env=self.environ | environ, capture_output=True, text=True, check=False, timeout=120
         )
 
 

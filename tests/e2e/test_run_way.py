@@ -25,7 +25,7 @@ def test_a_simulation_that_left_no_results_is_told_by_a_mail_with_the_end_of_its
             cwd=ROOT,
             env=installation.environ,
             check=False,
-            timeout=60,
+            timeout=120,
         )
 
         mail = installation.wait_for_mail(event_id)

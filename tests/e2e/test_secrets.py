@@ -162,7 +162,7 @@ def test_no_secret_is_anywhere_but_where_it_belongs(  # noqa: PLR0915 - one inst
     one.stop(one.processes[-1])
     one.environ["SIMCOURIER_EMAIL_URL"] = wrong["SIMCOURIER_EMAIL_URL"]
     one.start("email-sender")
-    wait_until(lambda: any(good.encode() in mail for _, mail in mail_server.accepted), "the mail is there", 90)
+    wait_until(lambda: any(good.encode() in mail for _, mail in mail_server.accepted), "the mail is there")
 
     site = f"http://127.0.0.1:{one.environ['SIMCOURIER_WEB_PORT']}"
     for event in (good, *bad):
@@ -208,7 +208,7 @@ def parsed(mail: bytes) -> Any:
 
 def page(link: str) -> bytes:
     request = urllib.request.Request(link, headers={"Accept": "text/html"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return bytes(answer.read())
 
 

@@ -112,7 +112,7 @@ def test_a_result_goes_its_whole_way_through_the_services_of_compose_yaml(
     services = Compose(server, processes, tmp_path / "volumes", RESULTS_FOLDER=str(results.parent))
     assert up.startswith("docker compose up")
     twice = [services.start("migrate"), services.start("migrate")]  # by accident, at once
-    assert [one.wait(60) for one in twice] == [0, 0]
+    assert [one.wait(120) for one in twice] == [0, 0]
     for name in ("local-cloud", "web", "email-sender", "worker", "worker"):
         services.start(name)
     for name in ("local-cloud", "web", "email-sender", "worker"):

@@ -59,7 +59,7 @@ def test_through_dropbox_with_a_link_that_ends(grown: Installation, results: Pat
         trust = ssl.create_default_context(cafile=standin.facts["ca"])
 
         def fetch(url: str) -> bytes:
-            with urllib.request.urlopen(url, timeout=30, context=trust) as answer:
+            with urllib.request.urlopen(url, timeout=120, context=trust) as answer:
                 return bytes(answer.read())
 
         deliver(grown, "dropbox", results, fetch)
@@ -74,7 +74,7 @@ def test_through_seafile(grown: Installation, results: Path, tmp_path: Path) -> 
         define(grown, "seafile", standin.config, tmp_path)
 
         def fetch(url: str) -> bytes:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(url, timeout=120) as answer:
                 return bytes(answer.read())
 
         deliver(grown, "seafile", results, fetch)
@@ -88,7 +88,7 @@ def test_through_a_plugin_from_outside(grown: Installation, results: Path, tmp_p
         define(grown, "s3", config, tmp_path)
 
         def fetch(url: str) -> bytes:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(url, timeout=120) as answer:
                 return bytes(answer.read())
 
         deliver(grown, "s3", results, fetch)
@@ -118,4 +118,4 @@ def test_a_token_that_is_revoked_waits_for_the_operator_who_is_mailed_once(
         new = standin.control("grant")
         define(grown, "dropbox", standin.config | {"refresh_token": new}, tmp_path)
 
-        wait_until(lambda: len(grown.mails()) == 4, "each delivery's mail", 60)
+        wait_until(lambda: len(grown.mails()) == 4, "each delivery's mail")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -32,6 +33,8 @@ ROLES = ("worker", *(pytest.param(role, marks=pytest.mark.full) for role in ("em
 PASSWORD = "canary-8b1d"
 NOBODY = pwd.getpwnam("nobody")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+# A line of a traceback that leads through what is ours, once it has begun: Python's own start is not.
+OURS = re.compile(rf'File "{re.escape(str(ROOT))}/(?!\.venv/|simcourier/(__init__|__main__|_version)\.py)')
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups")
 
 
@@ -76,7 +79,7 @@ def test_a_role_that_starts_before_the_database_says_so_and_goes_on_once_it_is_t
 
             wait_until(has_said(log, f"{role.replace('-', '_')}.started"), "it has started")
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
     assert "Traceback" not in log.read_text()
 
 
@@ -106,10 +109,20 @@ def guarded(postgres_node: PostgresNode) -> Iterator[str]:
         before = rules.read_text()
         rules.write_text(f"host all walter 127.0.0.1/32 scram-sha-256\n{before}")
         connection.execute("SELECT pg_reload_conf()")
-        yield f"127.0.0.1:{postgres_node.port}/postgres"
+        place = f"127.0.0.1:{postgres_node.port}/postgres"
+        wait_until(lambda: wants_a_password(f"postgresql://walter@{place}"), "the server has read the rules")
+        yield place
         rules.write_text(before)
         connection.execute("SELECT pg_reload_conf()")
         connection.execute("DROP ROLE walter")
+
+
+def wants_a_password(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 @pytest.mark.postgresql
@@ -184,7 +197,7 @@ def test_a_role_that_starts_before_the_broker_says_so_and_goes_on_once_it_is_the
 
             wait_until(has_said(log, "broker.connected"), "it is connected")
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
     assert "Traceback" not in log.read_text()
 
 
@@ -331,12 +344,12 @@ def test_a_worker_beside_up_works_a_second_up_is_refused_and_all_files_are_the_o
     env = settings(tmp_path)
     up, worker = tmp_path / "up.log", tmp_path / "worker.log"
     with started("up", env=env, log=up) as first:
-        wait_until(has_said(up, "Stop with"), "it is up", timeout=60)
+        wait_until(has_said(up, "Stop with"), "it is up")
         with started("worker", env=env, log=worker) as beside:
             wait_until(has_said(worker, "worker.started"), "the worker beside it has started")
             second = simcourier("up", env=env | {"SIMCOURIER_WEB_PORT": str(free_ports(1)[0])})
             beside.send_signal(signal.SIGTERM)
-            assert beside.wait(30) == 0
+            assert beside.wait(120) == 0
         assert second.returncode == 1
         assert f"already running on the data folder {tmp_path / 'data'}" in sentence(second)
 
@@ -348,7 +361,7 @@ def test_a_worker_beside_up_works_a_second_up_is_refused_and_all_files_are_the_o
         wait_until(lambda: any((tmp_path / "data" / "mail").glob("*.eml")), "the mail")
         assert readable_by_others(tmp_path / "data") == []
         first.send_signal(signal.SIGTERM)
-        assert first.wait(30) == 0
+        assert first.wait(120) == 0
 
 
 def readable_by_others(folder: Path) -> list[Path]:
@@ -401,11 +414,11 @@ def test_ctrl_c_at_any_time_of_the_start_shows_no_traceback(command: tuple[str, 
         )  # fmt: skip
         time.sleep(0.1 + 0.08 * step)  # the moment is the point: from Python's own start to the command's work
         process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=60)
+        said, complained = process.communicate(timeout=120)
 
         assert process.returncode in {0, 1, -signal.SIGINT}  # a shell says 130 for the last
         told = said + complained
-        assert "Traceback" not in told or str(ROOT) not in told  # Python's own start is not ours
+        assert not OURS.search(told)
         assert "Aborted" not in complained
 
 
@@ -418,7 +431,7 @@ def test_ctrl_c_leaves_nothing_of_the_demo(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert "Starting worker" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, complained = process.communicate(timeout=60)
+    _, complained = process.communicate(timeout=120)
 
     assert process.returncode in {130, -signal.SIGINT}  # a shell says 130 to both
     assert complained == ""
@@ -431,6 +444,6 @@ def test_ctrl_c_that_is_ignored_from_the_start_stays_ignored(tmp_path: Path) -> 
     with subprocess.Popen(ignoring, cwd=ROOT, env=settings(tmp_path), stderr=subprocess.PIPE, text=True) as process:
         wait_until((tmp_path / "data").exists, "it is at work")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
 
     assert said.startswith("Error: No delivery")

@@ -18,7 +18,7 @@ def test_a_delivery_whose_message_was_lost_is_woken_and_delivered(installation: 
     installation.stop(recorder)
     engine = engine_of(installation.settings)
     with engine.consumer(engine.topology.lanes) as thief:
-        taken = thief.take(5)
+        taken = thief.take(60)
         assert taken is not None
         thief.ack(taken)
 
@@ -35,7 +35,7 @@ def test_a_mail_whose_message_was_lost_is_woken_and_sent(installation: Installat
     engine = engine_of(installation.settings)
     event_id = installation.publish(results)
     with engine.consumer([engine.topology.notifications]) as thief:
-        taken = thief.take(20)
+        taken = thief.take(60)
         assert taken is not None
         thief.ack(taken)
     installation.stop(worker)

@@ -71,7 +71,7 @@ def test_tables_are_not_changed_under_a_process_that_uses_them(env: dict[str, st
         assert str(worker.pid) in sentence(simcourier("manage", "migrate", "simcourier", "zero", env=env))
 
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0
+        assert worker.wait(120) == 0
     with started("email-sender", env=env, log=log, module=NEWER):
         wait_until(has_said(log, "email_sender.started"), "the newer one is up")
 
@@ -112,7 +112,7 @@ def test_a_user_whose_session_was_lost_becomes_one_again(
         assert len(first) == 1
         disconnect(database_url, first)
 
-        wait_until(lambda: len(users() - first) == 1, "it is a user again", timeout=60)
+        wait_until(lambda: len(users() - first) == 1, "it is a user again", timeout=120)
         assert sender.poll() is None
 
 

@@ -32,7 +32,7 @@ def test_every_result_arrives_whole_with_one_mail_each(installation: Installatio
         assert mail["To"] == "anna@example.org"
         assert mail["Subject"] == f"Results ready: {folder.name}"
     assert len(installation.mails()) == len(folders)
-    assert not any((installation.folder / "archives").rglob("*.zip"))
+    wait_until(lambda: not any((installation.folder / "archives").rglob("*.zip")), "no archive is left here")
     installation.stop(second)
 
 

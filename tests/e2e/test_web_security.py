@@ -37,7 +37,7 @@ class Site:
         self._port = port
 
     def ask(self, path: str, form: dict[str, str] | None = None, method: str = "GET", **headers: str) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=120)
         sent = {"Host": HOST} | {name.replace("_", "-"): value for name, value in headers.items()}
         if form is not None:
             sent |= {"Content-Type": "application/x-www-form-urlencoded", "Referer": f"https://{HOST}/admin/login/"}

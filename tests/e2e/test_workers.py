@@ -46,7 +46,7 @@ def test_single_runs_are_delivered_in_turn_with_a_campaign_that_was_there_before
     single = [installation.publish(results) for _ in range(3)]
 
     installation.start("worker", "--concurrency", "1")
-    wait_until(lambda: all(state(installation, one)["state"] == "DELIVERED" for one in study + single), "all", 60)
+    wait_until(lambda: all(state(installation, one)["state"] == "DELIVERED" for one in study + single), "all")
 
     by_end = sorted(study + single, key=lambda one: state(installation, one)["ended_at"])
     lanes = ["single" if one in single else "campaign" for one in by_end]
@@ -57,17 +57,18 @@ def test_a_worker_works_on_as_many_deliveries_at_once_as_it_was_told(
     installation: Installation, slow: Throttle, results: Path
 ) -> None:
     (results / "noise.bin").write_bytes(os.urandom(2 * MB))
-    slow.rate = MB
+    slow.rate = MB / 20
     installation.start_cloud()
     installation.start("worker", "--concurrency", "4")
     installation.start("email-sender")
     installation.wait_ready()
     events = [installation.publish(results) for _ in range(5)]
 
-    def sending() -> int:
-        return sum(state(installation, one).get("stage") == "storing" for one in events)
+    def stages() -> list[str]:
+        views = [installation.where(one) for one in events]
+        return sorted(view["stage"] if view else "not recorded" for view in views)
 
-    wait_until(lambda: sending() == 4, "four are sent at once")
+    wait_until(lambda: stages() == ["", *["storing"] * 4], "four are sent at once, and one waits")
     assert sorted(state(installation, one)["state"] for one in events) == ["RECEIVED", *["WORKING"] * 4]
     slow.rate = FAST
     assert all(unpacked(fetch(link_in(installation.wait_for_mail(one)))) == files_below(results) for one in events)
@@ -87,11 +88,11 @@ def test_a_worker_that_is_ended_in_a_long_upload_hands_it_back_and_another_one_g
 
     asked_at = time.monotonic()
     first.send_signal(signal.SIGTERM)
-    assert first.wait(30) == 0
+    assert first.wait(120) == 0
     took = time.monotonic() - asked_at
 
     handed_back = state(installation, event)
-    assert took < 1 + 4, "the grace period, and a moment"
+    assert took < 1 + 20, "the grace period, and a moment; the upload would take 48 s"
     assert handed_back["state"] == "RECEIVED"
     assert handed_back["failed_tries"] == 0
     slow.rate = FAST

@@ -222,15 +222,16 @@ def test_a_file_that_changes_while_it_is_packed_arrives_as_it_is_in_the_end(one:
     (folder / "a.vec").write_bytes(os.urandom(64 * MIB))
     (folder / "b.vec").write_text("vanishes")
     one.start_cloud()
-    one.start("worker")
+    waits_here = tmp_path / "the worker waits"
+    one.start("worker", waits_at=("delivery.packing", waits_here))
     one.start("email-sender")
     one.wait_ready()
     event_id = one.publish(folder)
-    part = one.folder / "archives" / event_id
-    wait_until(lambda: any(file.stat().st_size > MIB for file in part.glob("*.part")), "it is being packed", step=0.005)
+    wait_until(waits_here.exists, "its first bytes are packed, and its last ones are not read yet")
     with (folder / "a.vec").open("ab") as growing:
         growing.write(b"more")
     (folder / "b.vec").unlink()
+    waits_here.unlink()
 
     def waits() -> bool:
         view = one.where(event_id)

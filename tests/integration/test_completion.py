@@ -17,7 +17,7 @@ from simcourier.cli import main
 from simcourier.completion import VARIABLE
 from tests.support.commands import environ
 from tests.support.events import event
-from tests.support.ledger import SECRET
+from tests.support.ledger import SECRET, next_tick
 
 if TYPE_CHECKING:
     from messaging.messages import SimulationCompleted
@@ -36,7 +36,7 @@ def in_bash(*words: str, **settings: object) -> list[str]:
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-c", ASK, "bash", "simcourier", *words],
-        env=environ(secret_key=SECRET, **settings) | path, capture_output=True, text=True, timeout=60, check=True,
+        env=environ(secret_key=SECRET, **settings) | path, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert done.stderr == ""
     return done.stdout.split()
@@ -60,6 +60,7 @@ def known(simulation_id: str, state: str) -> SimulationCompleted:
     from ledger.api import Deliveries
     from ledger.models import Delivery
 
+    next_tick()  # the newest one is offered first
     one = event(simulation_id=simulation_id)
     Deliveries("host:1", lease=30, overdue=60).record(one, one.to_bytes(), None)
     Delivery.objects.filter(id=one.id).update(state=state)

@@ -18,7 +18,7 @@ from messaging.topology import Topology
 from simcourier.cli import main
 from tests.support.broker import delete_queues
 from tests.support.events import event
-from tests.support.ledger import SECRET, migrated_copy, settings_for, use_database
+from tests.support.ledger import SECRET, migrated_copy, next_tick, settings_for, use_database
 
 if TYPE_CHECKING:
     from ledger.dead_letters import DeadLetterView
@@ -68,6 +68,7 @@ def set_aside(settings: Settings, body: bytes, *, lane: bool = True, reason: str
 
     queue = settings.topology.lane(Lane.SINGLE) if lane else settings.topology.notifications
     headers = {REASON_HEADER: reason, QUEUE_HEADER: queue, "traceparent": "00-1"}
+    next_tick()  # the newest one is listed first
     file_dead_letter(body, headers=headers, queue=queue, reason=reason, publisher="alice")
 
 
@@ -151,6 +152,7 @@ def test_an_operator_is_mailed_about_dead_letters_once_each_and_in_few_mails(set
     notices.data_starts(notice)
     notices.sent(notice)
 
+    next_tick()
     for number in range(300):
         set_aside_by_worker(f"{number}".encode())
     assert overdue({}) == [], "another mail goes out in an hour"
@@ -191,6 +193,7 @@ def test_a_letter_that_is_still_not_accepted_comes_back_under_a_new_number(setti
     set_aside(settings, NO_JSON, reason="The body is no JSON.")
 
     done = dead(settings, "replay", "1")
+    next_tick()
     record_all(engine)
 
     assert done.exit_code == 0

@@ -16,6 +16,7 @@ from backends.suite_doubles import SampleArchive, SampleProgress
 from messaging.messages import SimulationCompleted
 from messaging.settings import Settings
 from tests.support.events import event
+from tests.support.ledger import next_tick
 
 if TYPE_CHECKING:
     from ledger.deliveries import Claim, Deliveries
@@ -171,6 +172,7 @@ def test_an_older_generation_is_removed_and_the_archive_stays(deliveries: Delive
     claim = claimed(deliveries, one)
     store(deliveries, claim, size=10)
     deliveries.wait(claim, 0, "a file changed", counted=True)
+    next_tick()
     claim = claimed(deliveries, one)
     store(deliveries, claim, size=20)
     deliveries.finish(claim, Link(url="memory:x/y"), keep_days=7)

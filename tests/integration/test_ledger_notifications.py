@@ -13,6 +13,7 @@ from backends.errors import Superseded
 from messaging.messages import Lane, OperatorNoticeMessage, SimulationCompleted, parse
 from messaging.settings import Settings
 from tests.support.events import event
+from tests.support.ledger import next_tick
 
 if TYPE_CHECKING:
     from ledger.deliveries import Deliveries
@@ -293,6 +294,7 @@ def test_another_outage_of_the_same_storage_backend_is_mailed_again(deliveries: 
     define("memory")
     mark_unhealthy("memory", "The token was revoked.", operator="ops@example.org")
     mark_healthy("memory")
+    next_tick()
     mark_unhealthy("memory", "The account is full.", operator="ops@example.org")
     mark_unhealthy("memory", "The account is full.", operator="ops@example.org")
 

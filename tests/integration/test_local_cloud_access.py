@@ -190,7 +190,7 @@ def test_without_a_key_file_another_machine_may_not_upload() -> None:
         link = urllib.parse.urlsplit(server.link("open"))
         outside = f"http://{address}:{server.port}"
 
-        refused = server.http.put(f"{outside}/api/v1/files?key=x", CONTENT, timeout=20)
+        refused = server.http.put(f"{outside}/api/v1/files?key=x", CONTENT, timeout=120)
 
         assert (refused.status_code, refused.json()["code"]) == (403, "only_loopback")
         assert server.keys() == ["open"]

@@ -44,7 +44,7 @@ def look(tmp_path: Path) -> Look:
             env=os.environ | {"TZ": "Asia/Tokyo"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=True,
         )
         return done.stdout

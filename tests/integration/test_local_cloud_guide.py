@@ -49,13 +49,13 @@ class Server:
             yield
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
         assert process.returncode == 0
 
     def answers(self) -> bool:
         for scheme in ("http", "https"):
             try:
-                return self.http.get(f"{scheme}://127.0.0.1:{self.port}/healthz", timeout=20).ok
+                return self.http.get(f"{scheme}://127.0.0.1:{self.port}/healthz", timeout=120).ok
             except requests.ConnectionError:
                 continue
         return False
@@ -64,8 +64,8 @@ class Server:
         """Upload a file, and ask for its link."""
         headers |= {"Authorization": f"Bearer {self.key}"}
         api, key = f"{base}/api/v1", {"key": name}
-        assert self.http.put(f"{api}/files", CONTENT, params=key, headers=headers, timeout=20).ok
-        answer = self.http.post(f"{api}/links", params=key, json={"expires": None}, headers=headers, timeout=20)
+        assert self.http.put(f"{api}/files", CONTENT, params=key, headers=headers, timeout=120).ok
+        answer = self.http.post(f"{api}/links", params=key, json={"expires": None}, headers=headers, timeout=120)
         return str(answer.json()["url"])
 
 
@@ -87,7 +87,7 @@ def test_it_is_set_up_speaks_tls_stands_behind_a_proxy_is_looked_at_and_copied(t
     assert (tmp_path / "results").stat().st_mode & 0o777 == 0o700
     with server.runs(serve, files | address):
         link = server.link(f"http://{base}")
-        assert server.http.get(link, timeout=20).content == CONTENT
+        assert server.http.get(link, timeout=120).content == CONTENT
 
     authority = Authority(tmp_path / "authority")
     certificate = authority.certificate("127.0.0.1")
@@ -97,14 +97,14 @@ def test_it_is_set_up_speaks_tls_stands_behind_a_proxy_is_looked_at_and_copied(t
     with server.runs(tls, here):
         link = server.link(f"https://{base}")
         assert link.startswith(f"https://{base}/f/")
-        assert server.http.get(link, timeout=20).content == CONTENT
+        assert server.http.get(link, timeout=120).content == CONTENT
 
     copied = tmp_path / "backup" / "results-backup"
     copied.parent.mkdir()
     type_at(os.environ, tmp_path, copy, {"backup.example.org:/srv": str(copied.parent)} | files)
     shutil.rmtree(tmp_path / "results")
     with server.runs(behind_proxy, {"/srv/results": str(copied)}):
-        assert server.http.get(link.replace("https:", "http:"), timeout=20).content == CONTENT, "the copy has it"
+        assert server.http.get(link.replace("https:", "http:"), timeout=120).content == CONTENT, "the copy has it"
         link = server.link(
             f"http://{base}", "run-18", **{"X-Forwarded-For": "10.10.160.99", "X-Forwarded-Proto": "https"}
         )

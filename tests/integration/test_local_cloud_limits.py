@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -35,7 +37,7 @@ def refused_before_the_first_byte(server: LocalCloud, size: int, key: str = KEY)
         f"Authorization: Bearer {key}",
         f"Content-Length: {size}",
     ]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
         connection.sendall("".join(f"{line}\r\n" for line in head).encode() + b"\r\n")
         answer = connection.recv(65536).decode()
     assert server.incoming() == []
@@ -101,7 +103,7 @@ def test_a_file_that_came_by_tus_counts_once() -> None:
     with LocalCloud(arguments=("--quota", "10MiB")) as server:
         headers = {"Authorization": f"Bearer {server.key}", "Tus-Resumable": "1.0.0", "Upload-Length": str(4 * MIB)}
         headers["Content-Type"] = "application/offset+octet-stream"
-        made = server.http.post(f"{server.url}/files/", headers=headers, data=bytes(4 * MIB), timeout=60)
+        made = server.http.post(f"{server.url}/files/", headers=headers, data=bytes(4 * MIB), timeout=120)
 
         assert (made.status_code, made.headers["Upload-Offset"]) == (201, str(4 * MIB))
         assert server.call("GET", "status").json()["room_bytes"] == 6 * MIB
@@ -132,7 +134,7 @@ def test_uploads_of_unknown_length_share_the_quota_while_they_arrive() -> None:
         def put(number: int) -> int:
             url, headers = f"{server.url}/api/v1/files?key={number}", {"Authorization": f"Bearer {KEY}"}
             body = (bytes(MIB) for _ in range(22))
-            return http[number].put(url, body, headers=headers, timeout=60).status_code
+            return http[number].put(url, body, headers=headers, timeout=120).status_code
 
         answers = sorted(threads.map(put, range(3)))
         for one in http:
@@ -217,27 +219,28 @@ def test_the_uploads_of_a_key_share_its_rate() -> None:
 def test_an_upload_takes_the_time_that_its_key_is_given() -> None:
     with LocalCloud() as server:
         key = added(server.folder, "slow", "--rate", "2MiB/s")
-        begun = time.monotonic()
 
-        assert server.put("slow", bytes(5 * MIB), **as_(key)).status_code == 201
+        def took(**arguments: Any) -> float:
+            begun = time.monotonic()
+            assert server.put("file", bytes(5 * MIB), **arguments).status_code == 201
+            return time.monotonic() - begun
 
-        slow = time.monotonic() - begun
-        begun = time.monotonic()
-        server.put("quick", bytes(5 * MIB))
-        assert slow > 1.5 > time.monotonic() - begun
+        assert took(**as_(key)) > 1.5 > min(took() for _ in range(3)), "a busy machine may be slow once"
 
 
 # For how long
 
 
 def test_an_upload_from_which_nothing_comes_any_more_is_ended_and_one_that_is_only_slow_is_not() -> None:
-    with LocalCloud(arguments=("--read-timeout", "1")) as server, ExitStack() as stack:
+    with LocalCloud(arguments=("--read-timeout", "3")) as server, ExitStack() as stack:
+        slow = stack.enter_context(begin_upload(server, "slow", "Content-Length: 1000"))
         silent = stack.enter_context(begin_upload(server, "silent", "Content-Length: 1000"))
         silent.sendall(b"x" * 10)
-        slow = stack.enter_context(begin_upload(server, "slow", "Content-Length: 8"))
-        for _ in range(8):
+        sent = 0
+        while not select.select([silent], [], [], 0.2)[0]:  # what makes it slow
             slow.sendall(b"y")
-            time.sleep(0.3)  # what makes it slow
+            sent += 1
+        slow.sendall(b"y" * (1000 - sent))
 
         assert slow.recv(65536).startswith(b"HTTP/1.1 201 ")
         said = silent.recv(65536)
@@ -250,7 +253,7 @@ def test_a_small_body_that_never_ends_is_ended() -> None:
         server.put("a", CONTENT)
         path = server.link("a", password="right").removeprefix(server.url)
         for head in (f"POST {path}", "POST /api/v1/links?key=a"):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
                 lines = f"{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 100\r\n\r\npass"
                 connection.sendall(lines.encode())
 
@@ -258,16 +261,16 @@ def test_a_small_body_that_never_ends_is_ended() -> None:
 
 
 def test_connections_without_a_whole_request_are_closed_however_slowly_its_head_arrives() -> None:
-    with LocalCloud(arguments=("--idle-timeout", "1")) as server, ExitStack() as stack:
+    with LocalCloud(arguments=("--idle-timeout", "2")) as server, ExitStack() as stack:
         silent, dripping, used = (
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20)) for _ in range(3)
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=120)) for _ in range(3)
         )
         used.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert used.recv(65536).startswith(b"HTTP/1.1 200 ")
         dripping.sendall(b"GET /healthz HTTP/1.1\r\n")
         begun = time.monotonic()
         gone = False
-        while not gone and time.monotonic() < begun + 15:
+        while not gone and time.monotonic() < begun + 60:
             time.sleep(0.2)
             try:
                 dripping.sendall(b"X: y\r\n")
@@ -304,7 +307,7 @@ def test_hundreds_of_slow_clients_hold_up_nobody() -> None:
         for number in range(CLIENTS // 2):
             writer = stack.enter_context(begin_upload(server, f"slow-{number}", "Content-Length: 2000000"))
             writer.sendall(bytes(1_000_000))
-            reader = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            reader = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=120))
             reader.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert reader.recv(1000).startswith(b"HTTP/1.1 200 ")
         wait_until(lambda: len(server.incoming()) == CLIENTS // 2, "all have begun")
@@ -315,7 +318,7 @@ def test_hundreds_of_slow_clients_hold_up_nobody() -> None:
         assert server.get(f"{server.url}/healthz").status_code == 200
         took = time.monotonic() - begun
 
-        assert took < 5
+        assert took < 20, "none of those has an end before a minute has passed"
         wait_until(lambda: psutil.Process(server.pid).memory_info().rss < 120 * MIB, "it takes little memory")
 
 
@@ -330,7 +333,7 @@ def test_the_server_may_have_as_many_files_open_as_the_system_allows() -> None:
 
 def test_while_it_is_being_stopped_nothing_new_is_begun() -> None:
     with LocalCloud() as server, ExitStack() as stack:
-        kept = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+        kept = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=120))
         kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
         running = stack.enter_context(begin_upload(server, "running", "Content-Length: 8"))
@@ -363,14 +366,14 @@ def test_sighup_does_not_end_a_server_that_has_nothing_to_read_again() -> None:
 def begin(server: LocalCloud, size: int) -> str:
     """A new tus upload; its address."""
     headers = AUTHORISED | {"Tus-Resumable": "1.0.0", "Upload-Length": str(size)}
-    answer = server.http.post(f"{server.url}/files/", headers=headers, timeout=20)
+    answer = server.http.post(f"{server.url}/files/", headers=headers, timeout=120)
     assert answer.status_code == 201, answer.text
     return answer.headers["Location"]
 
 
 def offset(server: LocalCloud, url: str) -> int:
     """Bytes that the server has of it."""
-    answer = server.http.head(url, headers=AUTHORISED | {"Tus-Resumable": "1.0.0"}, timeout=20)
+    answer = server.http.head(url, headers=AUTHORISED | {"Tus-Resumable": "1.0.0"}, timeout=120)
     return int(answer.headers["Upload-Offset"])
 
 
@@ -378,7 +381,7 @@ def go_on(server: LocalCloud, url: str, content: bytes) -> requests.Response:
     """Send the rest of it."""
     begin = offset(server, url)
     headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": str(begin), "Content-Type": "application/offset+octet-stream"}
-    return server.http.patch(url, content[begin:], headers=AUTHORISED | headers, timeout=60)
+    return server.http.patch(url, content[begin:], headers=AUTHORISED | headers, timeout=120)
 
 
 def test_a_disk_that_is_full_in_the_middle_keeps_what_came_and_takes_the_rest_once_there_is_room(
@@ -421,9 +424,9 @@ def test_an_upload_that_is_cut_by_a_stop_goes_on_after_the_start() -> None:
             "Content-Type: application/offset+octet-stream",
             f"Content-Length: {len(content)}",
         ]
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
             connection.sendall("".join(f"{line}\r\n" for line in head).encode() + b"\r\n" + content[: 2 * MIB])
-            wait_until(lambda: sum(map(len, server.data())) >= MIB, "most of it has come")
+            wait_until(lambda: sum(map(len, server.data())) == 2 * MIB, "all that was sent has come")
 
             assert server.stop() == 0
 

@@ -66,7 +66,7 @@ def name_shown(server: LocalCloud) -> str:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection,
+        socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection,
         context.wrap_socket(connection) as secure,
     ):
         shown = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
@@ -83,9 +83,9 @@ def test_uploads_and_downloads_are_encrypted_and_links_begin_with_https(tmp_path
         assert server.put("a", content).status_code == 201
         link = server.link("a", password="right")
         assert link.startswith(server.url)
-        answer = server.http.post(link, {"password": "right"}, headers={"Accept": "text/html"}, timeout=20)
+        answer = server.http.post(link, {"password": "right"}, headers={"Accept": "text/html"}, timeout=120)
         assert "; Secure" in str(answer.history[0].headers["Set-Cookie"])
-        assert server.http.get(link, headers={"Accept": "*/*"}, timeout=20).content == content
+        assert server.http.get(link, headers={"Accept": "*/*"}, timeout=120).content == content
         assert server.get(link, Range="bytes=5-9").content == content[5:10]
         with pytest.raises(requests.ConnectionError):
             server.get(link.replace("https://", "http://"))
@@ -132,7 +132,7 @@ def test_a_connection_that_never_shakes_hands_holds_up_nobody(tmp_path: Path) ->
     certificate = Certificate(tmp_path)
     with (
         LocalCloud(arguments=certificate.options) as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=20),
+        socket.create_connection(("127.0.0.1", server.port), timeout=120),
     ):
         server.http.verify = str(certificate.file)
         server.put("a", CONTENT)

@@ -20,7 +20,7 @@ from messaging.messages import SimulationCompleted, parse_event
 from messaging.settings import Settings
 from simcourier.cli import main
 from tests.support.events import event
-from tests.support.ledger import SECRET
+from tests.support.ledger import SECRET, next_tick
 from tests.support.scratch import free_ports, wait_until
 from tests.support.smtp import Mailbox, smtp_server
 
@@ -43,7 +43,7 @@ def sender(sqlite_ledger: Settings, mailbox: Mailbox) -> EmailSender:
     return sender_to(mailbox)
 
 
-def sender_to(mailbox: Mailbox, *, lease: float = 30, timeout: float = 5, stop: Stop | None = None) -> EmailSender:
+def sender_to(mailbox: Mailbox, *, lease: float = 30, timeout: float = 60, stop: Stop | None = None) -> EmailSender:
     from consumer.decide import Policy
     from consumer.email_sender import EmailSender
     from consumer.mail.render import Renderer
@@ -392,6 +392,7 @@ def test_an_operator_is_told_once_of_a_delivery_and_recipient_and_the_next_ones_
     work(operated, one)
     assert len(told(sqlite_ledger)) == 1, "nothing new"
 
+    next_tick()
     resend(one.id, ["carla@example.org"])
     resend(one.id, ["$(reboot)@example.org"])
     work(operated, one)

@@ -78,7 +78,7 @@ def listening(sqlite_ledger: Settings, broker: Broker, pulse: Pulse) -> Iterator
 def get(listener: Listener, path: str, **headers: str) -> tuple[int, str]:
     request = urllib.request.Request(f"http://127.0.0.1:{listener.port}{path}", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -193,13 +193,14 @@ def test_the_metrics_tell_the_queues_the_disk_and_the_spool(
 def test_alive_is_who_serves_the_broker_and_ready_who_reaches_what_it_needs(
     listening: Listener, broker: Broker, pulse: Pulse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = time.time()
+    monkeypatch.setattr("consumer.pulse.time.time", lambda: now)
     beat = pulse.part("results")
     assert get(listening, "/healthz") == (
         503, '{"status": "error", "error": "It has not reached its broker yet."}\n'
     )  # fmt: skip
     beat()
     assert get(listening, "/healthz")[0] == 200
-    now = time.time()
     monkeypatch.setattr("consumer.pulse.time.time", lambda: now + 75)
     assert get(listening, "/healthz") == (503, '{"status": "error", "error": "It has been silent for 75 s."}\n')
 
@@ -337,6 +338,6 @@ def test_the_alert_rules_are_good_and_ask_for_nothing_that_is_not_told(
     assert "SUCCESS" in type_at(os.environ, ROOT, install, {"/etc/prometheus": f"{tmp_path}/prometheus"}).stdout
     done = subprocess.run(
         [promtool, "test", "rules", ROOT / "tests" / "data" / "monitoring" / "alerts_test.yml"],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

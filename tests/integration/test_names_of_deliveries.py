@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from messaging.settings import Settings
 from simcourier.cli import main
 from tests.support.events import event
-from tests.support.ledger import SECRET
+from tests.support.ledger import SECRET, next_tick
 
 ONE, OTHER = UUID("6f1c1a52-6a3c-4f0e-9d4b-0d6f4a3f0f4e"), UUID("6f1cffff-6a3c-4f0e-9d4b-0d6f4a3f0f4e")
 
@@ -22,6 +22,7 @@ def settings(ledger_settings: Settings) -> Settings:
 
     deliveries = Deliveries("host:1", lease=30, overdue=60)
     for event_id, simulation_id in ((ONE, "mm1-first"), (OTHER, "mm1-again")):
+        next_tick()  # the newest one is told first
         one = event(event_id=event_id, simulation_id=simulation_id)
         deliveries.record(one, one.to_bytes(), None)
     return ledger_settings

@@ -95,7 +95,7 @@ def deliver(users: RabbitNode, topology: Topology, worker: ResultsWorker) -> Ite
             channel.confirm_delivery()
             channel.basic_publish(topology.exchange, one.routing_key, one.to_bytes(), properties, mandatory=True)
             connection.close()
-        taken = consumer.take(20)
+        taken = consumer.take(60)
         assert taken is not None
         worker.handle(taken)
         consumer.ack(taken)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pika
@@ -30,7 +31,7 @@ from tests.support.scratch import wait_until
 
 pytestmark = pytest.mark.rabbitmq
 
-SOON = 10.0
+SOON = 60.0
 
 
 @pytest.fixture
@@ -143,7 +144,8 @@ def test_of_several_hosts_the_first_that_answers_is_used_and_from_then_on_first_
 def test_a_channel_closed_under_work_loses_nothing(rabbit_node: RabbitNode, engine: Engine, queue: str) -> None:
     """The broker closes a channel that holds a message for longer than its `consumer_timeout`; pika does not say so."""
     defaults = _set(rabbit_node, consumer_timeout=500, channel_tick_interval=200)
-    try:
+    with ExitStack() as impatient:
+        impatient.callback(lambda: _set(rabbit_node, **defaults))
         with engine.consumer([queue], prefetch=2) as consumer:
             consumer.publish(outgoing("m"))
             taken = take(consumer)
@@ -151,11 +153,10 @@ def test_a_channel_closed_under_work_loses_nothing(rabbit_node: RabbitNode, engi
                 consumer.pause(SOON)
             with pytest.raises(Lost):
                 consumer.ack(taken)
+            impatient.close()  # the next channel is not closed, however slow this machine is
             again = take(consumer)
             consumer.ack(again)
             assert consumer.take(0.3) is None
-    finally:
-        _set(rabbit_node, **defaults)
 
     assert (again.message_id, again.redelivered) == ("m", True)
 
@@ -195,20 +196,21 @@ def test_a_broker_short_of_memory_makes_publishing_fail_in_time_and_settling_go_
             begun = time.monotonic()
             with pytest.raises(BrokerUnavailable, match="short of memory"):
                 publisher.publish(outgoing("during"))
-            assert time.monotonic() - begun < 8
+            assert time.monotonic() - begun < 15, "as its address asks, and not twenty seconds as usual"
             consumer.ack(take(consumer))
             begun = time.monotonic()
             during = tell(producer, "during")
-            assert time.monotonic() - begun < 10
+            assert time.monotonic() - begun < 15
             begun = time.monotonic()
-            tell(producer, "also")
-            assert time.monotonic() - begun < 1, "not each event waits for the broker"
+            for number in range(20):
+                tell(producer, f"also {number}")
+            assert time.monotonic() - begun < 10, "not each event waits for the broker, which takes a second"
         finally:
             rabbit_node.ctl("set_vm_memory_high_watermark", "0.6")
         assert (during.state, during.refused) == ("spooled", False)
         assert "takes no messages at the moment: it is short of memory" in during.reason
         publisher.publish(outgoing("after"))
-        assert len(producer.flush().sent) == 2
+        assert len(producer.flush().sent) == 21
         assert producer.spool.entries() == []
         # What failed may have been stored when the alarm ended: that is why nobody publishes it again unasked, and why
         # an event is told by its id.
@@ -216,8 +218,9 @@ def test_a_broker_short_of_memory_makes_publishing_fail_in_time_and_settling_go_
     with engine.consumer([topology.recorder]) as recorder:
         events = {(parse_event(one.body).data.simulation_id, one.message_id) for one in _taken_all(recorder)}
 
-    assert names in (["after"], ["during", "after"])
-    assert sorted(name for name, _ in events) == ["also", "before", "during"]
+    assert sorted(names) in (["after"], ["after", "during"])
+    assert {name for name, _ in events} == {"before", "during", *(f"also {number}" for number in range(20))}
+    assert len(events) == 22, "each by one id, however often it is there"
 
 
 def tell(producer: Producer, name: str) -> Published:
@@ -240,7 +243,7 @@ def test_a_broker_that_answers_nothing_is_given_up(rabbit_node: RabbitNode) -> N
         begun = time.monotonic()
         with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.5 s"):
             link.publish("", "nowhere", b"", properties_for("m", "guest", {}))
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30, "and not the 45 s that a broker usually has"
         link.close()
     finally:
         os.kill(rabbit_node.pid, signal.SIGCONT)

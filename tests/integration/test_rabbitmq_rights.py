@@ -82,7 +82,7 @@ def test_a_simulator_publishes_and_it_is_known_who_did(simulator_url: str, worke
         publisher.publish(Outgoing(KEY, b"{}", "one"))
 
     with connect(worker_url, TOPOLOGY).consumer([TOPOLOGY.recorder]) as consumer:
-        taken = consumer.take(10)
+        taken = consumer.take(60)
         assert taken is not None
         assert (taken.body, taken.user_id) == (b"{}", "simulator")
         consumer.ack(taken)
@@ -96,7 +96,7 @@ def test_simcourier_publish_needs_no_more_than_a_simulators_rights(simulator_url
     done = subprocess.run(
         [sys.executable, "-m", "simcourier", "publish", str(results), "--to", "anna@example.org", "--backend", "local"],
         env={"SIMCOURIER_BROKER_URL": simulator_url, "SIMCOURIER_DATA_DIR": str(tmp_path / "data")},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
@@ -266,11 +266,11 @@ def test_a_worker_does_all_it_must(worker_url: str) -> None:
             consumer.give_back,
             lambda taken: consumer.bury(taken, "x"),
         ):
-            taken = consumer.take(10)
+            taken = consumer.take(60)
             assert taken is not None
             settle(taken)
     with connect(worker_url, TOPOLOGY).consumer([TOPOLOGY.dead]) as consumer:
-        taken = consumer.take(10)
+        taken = consumer.take(60)
         assert taken is not None
         consumer.ack(taken)
 

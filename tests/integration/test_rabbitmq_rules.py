@@ -31,7 +31,7 @@ from tests.support.nodes import RabbitNode
 
 pytestmark = pytest.mark.rabbitmq
 
-SOON = 10.0
+SOON = 60.0
 
 
 @pytest.fixture

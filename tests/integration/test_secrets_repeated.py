@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from messaging import logs, secrecy
@@ -60,6 +61,7 @@ def test_a_key_that_a_service_repeats_is_blacked_out_in_ledger_log_and_commands(
     (results / "a.csv").write_text("t,x\n0,1\n")
     one = event(results, backend="local")
     logs.configure("worker")
+    structlog.configure(cache_logger_on_first_use=False)  # else what other tests capture would be told here for good
     worker.handle(Taken("results", one.to_bytes(), str(one.id), {}, False, None, None))
 
     reason = Delivery.objects.get(id=one.id).reason

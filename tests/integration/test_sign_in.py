@@ -87,7 +87,7 @@ def test_the_time_is_over_after_a_quarter_of_an_hour(client: Client) -> None:
 
     for _ in range(5):
         attempt(client, "admin", "guess")
-    SignInTries.objects.update(since=from_now(-899))
+    SignInTries.objects.update(since=from_now(-840))
     assert attempt(client, "admin", PASSWORD) == TOO_MANY
     SignInTries.objects.update(since=from_now(-901))
 

@@ -17,6 +17,7 @@ from messaging.messages import SimulationCompleted, digest
 from messaging.settings import Settings
 from producer.wait import wait_for_link
 from tests.support.events import event
+from tests.support.ledger import next_tick
 from tests.support.local_cloud import LocalCloud
 
 if TYPE_CHECKING:
@@ -600,6 +601,7 @@ def test_deliveries_are_found_by_recipient_and_by_campaign(client: Client) -> No
     study = {"id": "rho study", "parameters": {}}
     hers, theirs = event(title="Hers", recipients=["anna@x.org", "a@y.org"]), event(title="Run 7", campaign=study)
     for one in (hers, theirs):
+        next_tick()  # the newest one is listed first
         claim: Any = deliveries.claim(one, one.to_bytes(), None)
         deliveries.fail(claim, f"There is no room. {'And more. ' * 30}")
 

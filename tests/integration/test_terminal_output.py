@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from messaging.settings import Settings
 from tests.support.events import event
-from tests.support.ledger import SECRET
+from tests.support.ledger import SECRET, next_tick
 
 if TYPE_CHECKING:
     from ledger.api import Claim
@@ -69,6 +69,7 @@ def test_no_page_and_no_mail_is_given_what_steers_a_terminal(told: UUID) -> None
     notice = notices.claim_next(told)
     assert notice is not None
     notices.postpone(notice, 0, f"451 {HOSTILE}")
+    next_tick()
     waits = Notification.objects.get(id=notice.id).reason
     notice = notices.claim_next(told)
     assert notice is not None

@@ -108,7 +108,7 @@ def test_messages_go_over_tls_to_a_broker_of_our_own_authority(
     url = address(port, f"cacertfile={authority.file}&heartbeat=20")
     with connect(url, topology).consumer(topology.lanes) as consumer:
         consumer.publish(Outgoing("wake.single", b"{}", "one"))
-        taken = consumer.take(20)
+        taken = consumer.take(60)
         assert taken is not None
         assert (taken.body, taken.user_id) == (b"{}", "guest")
         consumer.ack(taken)

@@ -81,7 +81,7 @@ def npm_site() -> Iterator[Site]:
     with npm_server() as server, session() as http:
 
         def fetch(told: Told, _key: str) -> bytes | None:
-            answer = http.get(f"{server.endpoint}/{last_part(told)}", timeout=20)
+            answer = http.get(f"{server.endpoint}/{last_part(told)}", timeout=120)
             return answer.content if answer.status_code == 200 else None
 
         yield Site(server.port, {}, fetch, lambda _told, _key: NAME, takes_empty_metadata=False)
@@ -221,7 +221,7 @@ def test_an_upload_that_is_given_up_is_no_more(site: Site, by_js: Upload, file: 
     assert told.error is None
     assert site.fetch(told, "given up") is None
     with session() as http:
-        answer = http.head(told.url or "", headers={"Tus-Resumable": "1.0.0", **site.headers}, timeout=20)
+        answer = http.head(told.url or "", headers={"Tus-Resumable": "1.0.0", **site.headers}, timeout=120)
     assert answer.status_code in {404, 410}
 
 
@@ -262,7 +262,7 @@ def test_the_plugin_stores_on_another_tus_server(plugin: Local, grows: bool, siz
     link = plugin.link(stored, datetime.now(UTC) + timedelta(days=7))
 
     assert (stored.key, stored.size) == (archive.key, size)
-    assert plugin.http.get(link.url, timeout=20).content == archive.content()
+    assert plugin.http.get(link.url, timeout=120).content == archive.content()
     assert link.expires is None, "that server's links do not end, and nobody is told that they do"
 
 
@@ -301,7 +301,7 @@ def test_the_plugin_removes_from_another_tus_server(plugin: Local) -> None:
     plugin.delete(stored)
     plugin.delete(stored)
 
-    assert plugin.http.get(url, timeout=20).status_code in {404, 410}
+    assert plugin.http.get(url, timeout=120).status_code in {404, 410}
 
 
 def test_the_check_of_another_tus_server_knows_no_free_space(plugin: Local, elsewhere: NpmTusServer) -> None:

@@ -52,12 +52,12 @@ class Sender:
     def _begin(self, http: requests.Session, server: LocalCloud) -> int:
         metadata = f"key {base64.b64encode(self.key.encode()).decode()}"
         headers = {"Upload-Length": str(SIZE), "Upload-Metadata": metadata}
-        answer = http.post(f"{server.url}/files/", headers=headers, timeout=30)
+        answer = http.post(f"{server.url}/files/", headers=headers, timeout=120)
         self._path = answer.headers["Location"].removeprefix(server.url)
         return 0
 
     def _look(self, http: requests.Session, server: LocalCloud) -> int:
-        answer = http.head(server.url + self._path, timeout=30)
+        answer = http.head(server.url + self._path, timeout=120)
         assert answer.status_code == 200, answer.status_code
         offset = int(answer.headers["Upload-Offset"])
         assert offset >= self.confirmed, "what was confirmed is lost"
@@ -68,7 +68,7 @@ class Sender:
         size = (200_000, MIB, SIZE, 777_777)[self._number % 4]
         headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
         answer = http.patch(
-            server.url + self._path, headers=headers, data=self._pieces(offset, offset + size), timeout=30
+            server.url + self._path, headers=headers, data=self._pieces(offset, offset + size), timeout=120
         )
         assert answer.status_code == 204, answer.text
         self.confirmed = int(answer.headers["Upload-Offset"])
@@ -128,7 +128,7 @@ def under_way(server: LocalCloud, senders: list[Sender], seconds: float | None) 
         time.sleep(seconds)
         server.kill()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
         assert not thread.is_alive()
     assert [sender.wrong for sender in senders if sender.wrong] == []
     if seconds is None:

@@ -28,17 +28,17 @@ def http(server: LocalCloud) -> Iterator[requests.Session]:
 
 
 def create(http: requests.Session, server: LocalCloud) -> str:
-    answer = http.post(f"{server.url}/files/", headers={"Upload-Length": str(len(CONTENT))}, timeout=20)
+    answer = http.post(f"{server.url}/files/", headers={"Upload-Length": str(len(CONTENT))}, timeout=120)
     return str(answer.headers["Location"])
 
 
 def patch(http: requests.Session, url: str, offset: int, data: bytes, **more: str) -> requests.Response:
     headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream", **more}
-    return http.patch(url, data=data, headers=headers, timeout=20)
+    return http.patch(url, data=data, headers=headers, timeout=120)
 
 
 def offset(http: requests.Session, url: str) -> int:
-    return int(http.head(url, timeout=20).headers["Upload-Offset"])
+    return int(http.head(url, timeout=120).headers["Upload-Offset"])
 
 
 def stored(server: LocalCloud, url: str) -> bytes | None:
@@ -65,7 +65,7 @@ def test_a_connection_is_not_used_again_after_a_large_body(server: LocalCloud, h
 
 def test_what_follows_a_large_body_is_no_part_of_it(server: LocalCloud, http: requests.Session) -> None:
     url = create(http, server)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
         connection.sendall(head(server, url) + CONTENT + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 
         assert connection.recv(65536).startswith(b"HTTP/1.1 204 ")
@@ -74,7 +74,7 @@ def test_what_follows_a_large_body_is_no_part_of_it(server: LocalCloud, http: re
 
 def test_a_large_body_that_comes_in_drops_arrives(server: LocalCloud, http: requests.Session) -> None:
     url = create(http, server)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(head(server, url))
         for start in range(200):
@@ -97,10 +97,10 @@ def test_a_large_body_with_a_wrong_checksum_is_not_kept(server: LocalCloud, http
 
 
 def test_what_came_of_a_large_body_is_kept_when_nothing_follows() -> None:
-    with LocalCloud(arguments=("--read-timeout", "0.5")) as server, session() as http:
+    with LocalCloud(arguments=("--read-timeout", "1.5")) as server, session() as http:
         http.headers.update(TUS | {"Authorization": f"Bearer {server.key}"})
         url = create(http, server)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
             connection.sendall(head(server, url) + CONTENT[: 3 * MIB])
 
             assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
@@ -112,7 +112,7 @@ def test_what_came_of_a_large_body_is_kept_when_nothing_follows() -> None:
 def test_what_came_of_a_large_body_is_told_once_a_newcomer_asks(server: LocalCloud, http: requests.Session) -> None:
     url = create(http, server)
     data = server.folder / "uploads" / url.rpartition("/")[2] / "data"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
         connection.sendall(head(server, url) + CONTENT[: 3 * MIB])
         wait_until(lambda: data.stat().st_size == 3 * MIB, "it has come")
 

@@ -28,7 +28,7 @@ def tus(server: LocalCloud, method: str, url: str = "", data: Any = b"", **heade
     given = VERSION | {"Authorization": f"Bearer {server.key}"}
     given |= {name.replace("_", "-"): text for name, text in headers.items()}
     sent = {name: text for name, text in given.items() if text}
-    return server.http.request(method, url or f"{server.url}/files/", headers=sent, data=data, timeout=60)
+    return server.http.request(method, url or f"{server.url}/files/", headers=sent, data=data, timeout=120)
 
 
 def create(server: LocalCloud, length: int, **headers: str) -> str:
@@ -60,7 +60,7 @@ def stored(server: LocalCloud, key: str) -> bytes | None:
 
 
 def test_options_tell_version_extensions_and_algorithms_without_a_version_or_a_key(server: LocalCloud) -> None:
-    answer = server.http.options(f"{server.url}/files/", timeout=30)
+    answer = server.http.options(f"{server.url}/files/", timeout=120)
 
     assert answer.status_code == 204
     assert answer.headers["Tus-Version"] == "1.0.0"
@@ -73,7 +73,7 @@ def test_options_tell_version_extensions_and_algorithms_without_a_version_or_a_k
 
 def test_the_largest_file_is_told_and_what_is_larger_is_refused_before_the_first_byte() -> None:
     with LocalCloud(arguments=("--max-file", "1KiB")) as server:
-        assert server.http.options(f"{server.url}/files/", timeout=30).headers["Tus-Max-Size"] == "1024"
+        assert server.http.options(f"{server.url}/files/", timeout=120).headers["Tus-Max-Size"] == "1024"
 
         answer = tus(server, "POST", Upload_Length="1025")
 
@@ -185,7 +185,7 @@ def test_metadata_that_is_no_text_is_refused_and_leaves_nothing(server: LocalClo
 
 
 def test_an_empty_header_of_metadata_is_accepted(server: LocalCloud) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
         connection.sendall(
             f"POST /files/ HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {server.key}\r\ntus-resumable: 1.0.0\r\n"
             "upload-length: 3\r\nupload-metadata: \r\nconnection: close\r\n\r\n".encode()
@@ -465,7 +465,7 @@ def test_ending_an_old_upload_leaves_the_file_that_came_after_it(server: LocalCl
 
 def begin_patch(server: LocalCloud, url: str, at: int, length: int, sent: bytes) -> socket.socket:
     """A PATCH that stays in the middle."""
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=120)
     connection.sendall(
         f"PATCH {url.removeprefix(server.url)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.key}\r\n"
         f"Tus-Resumable: 1.0.0\r\nUpload-Offset: {at}\r\nContent-Type: application/offset+octet-stream\r\n"
@@ -488,7 +488,7 @@ def test_what_came_before_a_connection_broke_is_kept(server: LocalCloud) -> None
     url = create(server, len(content), Upload_Metadata=metadata(key="broken off"))
     data = server.folder / "uploads" / url.rpartition("/")[2] / "data"
     with begin_patch(server, url, 0, len(content), content[:2_000_000]):
-        wait_until(lambda: data.stat().st_size > 0, "the server has begun to take it")
+        wait_until(lambda: data.stat().st_size > 1_000_000, "the server has taken most of it")
 
     at = offset(server, url)
     assert 1_000_000 < at <= 2_000_000

@@ -35,14 +35,14 @@ class StandinProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=120)
 
     def control(self, action: str, body: Any = None) -> Any:
         """Ask the control port."""
         url = f"http://127.0.0.1:{self.facts['control']}/{action}"
         request = urllib.request.Request(url, data=json.dumps(body).encode(), method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as refused:
             raise ValueError(refused.read().decode()) from refused

@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
 
-SECONDS = 20
+SECONDS = 60
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def browser(folder: Path, width: int = 1280, height: int = 1000) -> Iterator[Web
     ):  # fmt: skip
         options.add_argument(word)
     running = webdriver.Chrome(options=options, service=Service(driver))
-    running.set_page_load_timeout(60)
+    running.set_page_load_timeout(120)
     try:
         yield running
     finally:

@@ -2,12 +2,13 @@
 
 python -m tests.support.client URL PREFIX publish COUNT      prints each id once it is confirmed
 python -m tests.support.client URL PREFIX hold COUNT         takes, prints the ids, keeps them
-python -m tests.support.client URL PREFIX drain COUNT        takes, prints and acks until nothing has come for 1 s
+python -m tests.support.client URL PREFIX drain COUNT        takes, prints, acks until its input ends and nothing comes
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 
 import structlog
@@ -44,7 +45,7 @@ def hold(engine: Engine, count: int) -> None:
     """Take and do not settle."""
     with engine.consumer([engine.topology.lane(Lane.SINGLE)], prefetch=count) as consumer:
         for _ in range(count):
-            taken = consumer.take(30)
+            taken = consumer.take(60)
             assert taken is not None
             say(taken.message_id)
         while True:
@@ -56,9 +57,14 @@ def drain(engine: Engine, prefetch: int) -> None:
     held: list[Taken] = []
     with engine.consumer([engine.topology.lane(Lane.SINGLE)], prefetch=prefetch) as consumer:
         say("ready")
-        while (taken := consumer.take(1)) is not None:
-            say(f"+{taken.message_id}")
-            held.append(taken)
+        while True:
+            published = all_is_published()
+            taken = consumer.take(1)
+            if taken is not None:
+                say(f"+{taken.message_id}")
+                held.append(taken)
+            elif published:
+                break
             if len(held) == prefetch:
                 for one in held:
                     say(f"-{one.message_id}")
@@ -67,6 +73,11 @@ def drain(engine: Engine, prefetch: int) -> None:
         for one in held:
             say(f"-{one.message_id}")
             consumer.ack(one)
+
+
+def all_is_published() -> bool:
+    """Nobody holds the other end of our input any more."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 def say(text: str) -> None:

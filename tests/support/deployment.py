@@ -158,7 +158,7 @@ class Processes:
         """End all by SIGTERM, as whoever runs them does; their exit codes."""
         for process in self._running:
             process.send_signal(signal.SIGTERM)
-        return [process.wait(40) for process in self._running]
+        return [process.wait(120) for process in self._running]
 
     def __enter__(self) -> Self:
         return self

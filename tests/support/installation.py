@@ -67,7 +67,7 @@ class Installation:
             "broker_prefix": prefix,
             "secret_key": SECRET,
             "email_from": "SimCourier <simcourier@example.org>",
-            "lease_seconds": "1.5",
+            "lease_seconds": "3",
             "overdue_seconds": "2",
             "sweep_seconds": "0.5",
             "grace_seconds": "3",
@@ -115,9 +115,25 @@ class Installation:
         assert not check or done.returncode == 0, done.stderr
         return done
 
-    def start(self, *arguments: str, dies_at: str | None = None, without_root: bool = False) -> subprocess.Popen[bytes]:
-        """Start a role; with ``dies_at`` it is killed there, ``without_root`` it may not read everybody's files."""
-        module, *words = ["tests.support.dies", dies_at, *arguments] if dies_at else ["simcourier", *arguments]
+    def start(
+        self,
+        *arguments: str,
+        dies_at: str | None = None,
+        waits_at: tuple[str, Path] | None = None,
+        without_root: bool = False,
+    ) -> subprocess.Popen[bytes]:
+        """Start a role.
+
+        Args:
+            dies_at: it is killed there, see `tests.support.dies`.
+            waits_at: it waits there once, as long as the file exists that it makes, see `tests.support.waits`.
+            without_root: it may not read everybody's files.
+        """
+        module, words = "simcourier", list(arguments)
+        if dies_at:
+            module, words = "tests.support.dies", [dies_at, *arguments]
+        elif waits_at:
+            module, words = "tests.support.waits", [*map(str, waits_at), *arguments]
         self._logs += 1
         with (self.folder / f"{self._logs:02}-{arguments[0]}.log").open("wb") as log:
             process: subprocess.Popen[bytes]
@@ -143,7 +159,7 @@ class Installation:
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End a role by SIGTERM, as an operator does."""
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
     @property
     def settings(self) -> Settings:
@@ -214,7 +230,7 @@ class Installation:
         """The mails that name this delivery."""
         return [mail for mail in self.mails() if event_id in text_of(mail)]
 
-    def wait_for_mail(self, event_id: str, timeout: float = 40) -> EmailMessage:
+    def wait_for_mail(self, event_id: str, timeout: float = 120) -> EmailMessage:
         """The one mail about a delivery, once it is there."""
         wait_until(lambda: bool(self.mails_about(event_id)), f"a mail about {event_id}", timeout)
         mails = self.mails_about(event_id)
@@ -238,7 +254,7 @@ def link_in(mail: EmailMessage) -> str:
 
 def fetch(url: str) -> bytes:
     """What is behind a link."""
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=120) as answer:
         return bytes(answer.read())
 
 

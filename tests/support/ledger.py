@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 
 from django.core.management import call_command
-from django.db import connections
+from django.db import connection, connections
 
 import ledger
 from ledger.site import site_settings
 from messaging.settings import Settings, load
+from tests.support.scratch import wait_until
 
 SECRET = "a secret key that only the tests know"
 
@@ -33,6 +34,19 @@ def use_database(settings: Settings) -> None:
     )["default"]
     with contextlib.suppress(AttributeError):  # this thread has not used the last one
         del connections["default"]
+
+
+def next_tick() -> None:
+    """Wait until the ledger's clock has gone on: SQLite's goes by milliseconds, and a fast machine does much in one."""
+
+    def now() -> object:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
+            return cursor.fetchone()
+
+    if connection.vendor == "sqlite":
+        begun = now()
+        wait_until(lambda: now() != begun, "the next tick of the ledger's clock", step=0.001)
 
 
 def migrated_copy(template: Path, target: Path) -> None:

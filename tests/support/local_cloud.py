@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -109,7 +109,7 @@ class LocalCloud:
     def wait(self) -> int:
         """Its exit code, once it has ended."""
         assert self._process is not None
-        return self._process.wait(30)
+        return self._process.wait(120)
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -134,7 +134,7 @@ class LocalCloud:
         """A request as a client with the key makes it; ``path`` below ``/api/v1/``."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         headers |= arguments.pop("headers", {})
-        return self.http.request(method, f"{self.url}/api/v1/{path}", headers=headers, timeout=60, **arguments)
+        return self.http.request(method, f"{self.url}/api/v1/{path}", headers=headers, timeout=120, **arguments)
 
     def put(self, key: str, content: Any, **arguments: Any) -> requests.Response:
         """Upload."""
@@ -149,7 +149,7 @@ class LocalCloud:
 
     def get(self, url: str, **headers: str) -> requests.Response:
         """Download as a recipient does, without the key."""
-        return self.http.get(url, headers=headers, timeout=60)
+        return self.http.get(url, headers=headers, timeout=120)
 
     def browse(self, url: str, **headers: str) -> requests.Response:
         """Follow a link as a browser does."""
@@ -199,7 +199,7 @@ def watched() -> Iterator[LocalCloud]:
 
 def begin_upload(server: LocalCloud, key: str, *lines: str, upload_key: str = "") -> socket.socket:
     """The head of an upload, by hand."""
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=120)
     head = [
         f"PUT /api/v1/files?key={urllib.parse.quote(key, safe='')} HTTP/1.1",
         "Host: localhost",
@@ -212,12 +212,23 @@ def begin_upload(server: LocalCloud, key: str, *lines: str, upload_key: str = ""
 
 def raw(server: LocalCloud, request: bytes) -> bytes:
     """What comes back for exactly these bytes, until the server closes."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
         connection.sendall(request)
         answer = b""
         while piece := connection.recv(65536):
             answer += piece
         return answer
+
+
+def guesses(guess: Callable[[], int]) -> list[int]:
+    """Answers to wrong passwords, until two in a row were not looked at.
+
+    After the fifth, the next one has to wait for a second: on a busy machine it may come later than that.
+    """
+    answers = [guess() for _ in range(5)]
+    while answers[-2:] != [429, 429] and len(answers) < 12:
+        answers.append(guess())
+    return answers
 
 
 def command(*arguments: str, fails: bool = False) -> Result:

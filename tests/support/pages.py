@@ -155,7 +155,7 @@ class Desk:
             yield
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=120)
         assert process.returncode == 0
 
     def send(self, body: bytes) -> None:

@@ -84,7 +84,7 @@ def ftp_server(folder: Path) -> Iterator[str]:
     try:
         yield f"ftp://127.0.0.1:{server.server_port}"
     finally:
-        asyncio.run_coroutine_threadsafe(server.close(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(120)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.run_until_complete(loop.shutdown_asyncgens())

@@ -49,7 +49,7 @@ class Terminal:
 
     def read_until(self, seen: Callable[[], bool]) -> None:
         """Take in what it shows until the condition holds, or the command has ended."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not seen():
             assert time.monotonic() < deadline, self.shown
             if self._process.poll() is not None and not select.select([self._ours], [], [], 0)[0]:
@@ -65,7 +65,7 @@ class Terminal:
         assert self._process.stdout is not None
         told = self._process.stdout.read().decode()
         self._process.stdout.close()
-        code = self._process.wait(30)
+        code = self._process.wait(120)
         self.read_until(lambda: False)
         os.close(self._ours)
         return code, told

@@ -86,7 +86,7 @@ def _run(command: list[str], order: Order) -> Told:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, f"the client ended with {done.returncode}:\n{done.stdout}{done.stderr}"

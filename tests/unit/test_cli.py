@@ -48,7 +48,7 @@ def in_a_process(*arguments: str, code: str = "", **environ: str) -> subprocess.
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
         env=clean | environ,
     )
 
@@ -151,7 +151,7 @@ def test_a_command_whose_packages_are_missing_says_how_to_install_them() -> None
 
 def test_the_module_runs_as_the_command_does() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "simcourier", "--version"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "simcourier", "--version"], capture_output=True, text=True, check=False, timeout=120
     )
 
     assert done.returncode == 0
@@ -172,6 +172,6 @@ def test_a_command_that_is_told_to_end_puts_in_order_what_it_has_begun(number: s
         assert running.stdout.readline() == "begun\n"
         running.send_signal(number)
 
-        assert running.communicate(timeout=30)[0] == "in order\n"
+        assert running.communicate(timeout=120)[0] == "in order\n"
 
     assert running.returncode == code

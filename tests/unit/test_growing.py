@@ -64,7 +64,7 @@ def test_readers_at_several_offsets_get_all_that_is_written_while_they_read(
     write_all(growing)
     growing.finish(SHA256)
 
-    assert [reader.result(30) for reader in readers] == [CONTENT[offset:] for offset in offsets]
+    assert [reader.result(120) for reader in readers] == [CONTENT[offset:] for offset in offsets]
     assert read_all(growing, 2_999_990) == CONTENT[-10:]
 
 
@@ -76,7 +76,7 @@ def test_size_and_digest_are_known_in_the_end(growing: GrowingArchive, aside: Th
     assert waits(digest)
     growing.finish(SHA256)
     assert (growing.size, growing.written) == (len(CONTENT), len(CONTENT))
-    assert digest.result(30) == SHA256
+    assert digest.result(120) == SHA256
 
 
 def test_a_reader_waits_for_what_is_not_there_yet(growing: GrowingArchive, aside: ThreadPoolExecutor) -> None:
@@ -85,7 +85,7 @@ def test_a_reader_waits_for_what_is_not_there_yet(growing: GrowingArchive, aside
 
     assert waits(reader)
     growing.finish(SHA256)
-    assert reader.result(30) == CONTENT[:10]
+    assert reader.result(120) == CONTENT[:10]
 
 
 def test_whoever_would_wait_too_long_is_told(growing: GrowingArchive, aside: ThreadPoolExecutor) -> None:
@@ -96,7 +96,7 @@ def test_whoever_would_wait_too_long_is_told(growing: GrowingArchive, aside: Thr
     waiting = aside.submit(growing.wait, 1000, 30)
     assert waits(waiting)
     growing.write(CONTENT[10:1000])
-    assert waiting.result(30)
+    assert waiting.result(120)
     growing.finish(SHA256)
     assert growing.wait(1001, 0), "no more will come"
 
@@ -114,7 +114,7 @@ def test_whoever_waits_is_told_when_packing_failed(
     growing.fail(TransientError("The file a.vec became longer while it was read."))
 
     with pytest.raises(TransientError, match=r"a\.vec became longer"):
-        waiting.result(30)
+        waiting.result(120)
     with pytest.raises(TransientError, match=r"a\.vec became longer"):
         look(growing)
     assert growing.size is None
@@ -156,7 +156,7 @@ def test_the_digest_of_what_was_sent_before_a_crash_is_waited_for(
 
     write_all(growing)
 
-    assert digest.result(30) == hashlib.sha256(CONTENT[:size]).hexdigest()
+    assert digest.result(120) == hashlib.sha256(CONTENT[:size]).hexdigest()
 
 
 def test_an_archive_that_is_shorter_than_what_was_sent_has_no_such_digest(growing: GrowingArchive) -> None:

@@ -211,7 +211,7 @@ def test_a_simulator_host_needs_none_of_the_workers_dependencies(code: str) -> N
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
     assert done.stderr == ""

@@ -13,7 +13,7 @@ import pytest
 def lines(code: str) -> list[dict[str, Any]]:
     """What a process that runs ``code`` after setting up its logs writes to standard output."""
     program = f"import logging, structlog\nfrom messaging.logs import configure\nconfigure('worker')\n{code}"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -78,7 +78,7 @@ def test_a_logger_made_before_the_logs_were_set_up_uses_them() -> None:
         "import structlog\nlog = structlog.get_logger()\nfrom messaging.logs import configure\nconfigure('x')\n"
         "log.info('a')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
 
     assert json.loads(done.stdout)["event"] == "a"
 

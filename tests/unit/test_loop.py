@@ -102,13 +102,13 @@ def run(broker: Broker, handler: Callable[[Taken], Result], *, until: Callable[[
     thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     reached = threading.Event()
-    for _ in range(400):
+    for _ in range(4000):
         if until():
             reached.set()
             break
         threading.Event().wait(0.01)
     stop.request()
-    thread.join(10)
+    thread.join(60)
 
     assert reached.is_set()
     assert not thread.is_alive()
@@ -185,6 +185,6 @@ def test_a_loop_shows_signs_of_life_while_it_serves_its_broker_and_only_then() -
     broker.away = False
     wait_until(lambda: bool(beats), "it shows signs of life")
     stop.request()
-    thread.join(10)
+    thread.join(60)
 
     assert not any(beats)

@@ -63,7 +63,7 @@ def engine(path: Path, clock: Clock) -> SqliteEngine:
 
 
 def take(consumer: Consumer) -> Taken:
-    taken = consumer.take(5)
+    taken = consumer.take(60)
     assert taken is not None
     return taken
 
@@ -247,8 +247,8 @@ def test_a_writer_that_holds_the_file_is_waited_for(engine: SqliteEngine, path: 
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     release = threading.Timer(0.3, other.execute, ["COMMIT"])
-    release.start()
     begun = time.monotonic()
+    release.start()
     with engine.publisher() as publisher:
         publisher.publish(outgoing("m"))
     waited = time.monotonic() - begun
