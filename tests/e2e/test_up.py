@@ -188,7 +188,7 @@ def test_of_two_that_start_at_once_on_the_same_ports_one_runs_and_the_other_says
     finally:
         for one in started:
             one.terminate()
-            one.communicate(timeout=30)
+            one.communicate(timeout=120)
 
 
 def test_the_demo_keeps_its_data_in_a_new_folder_only(tmp_path: Path) -> None:

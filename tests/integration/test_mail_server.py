@@ -257,7 +257,7 @@ def test_a_server_that_answers_late_is_waited_for_and_nobody_else_sends_the_mail
         return ""
 
     mailbox.blocking_data = answer
-    work(sender_to(mailbox, lease=5, timeout=1), one)
+    work(sender_to(mailbox, lease=6, timeout=5), one)
 
     assert taken == [None]
     assert [recipient for recipient, _ in mailbox.accepted] == [ANNA]
@@ -275,16 +275,16 @@ def test_a_stop_waits_for_a_server_that_does_not_answer_no_longer_than_the_grace
 
     def answer() -> str:
         asked.set()
-        goes_on.wait(60)
+        goes_on.wait(120)
         return ""
 
     mailbox.blocking_data = answer
     stop = Stop(0.5)
     working = threading.Thread(target=work, args=(sender_to(mailbox, stop=stop), one))
     working.start()
-    assert asked.wait(30)
+    assert asked.wait(120)
     stop.request()
-    working.join(15)
+    working.join(60)
     stopped = not working.is_alive()
     goes_on.set()
     working.join()

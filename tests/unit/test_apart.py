@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,8 +42,12 @@ def results(tmp_path: Path) -> Path:
 
 def readers(parent: psutil.Process | None = None) -> list[psutil.Process]:
     """The processes that read results for this one."""
-    children = (parent or psutil.Process()).children()
-    return [child for child in children if child.is_running() and apart.MODULE in child.cmdline()]
+    found = []
+    for child in (parent or psutil.Process()).children():
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if apart.MODULE in child.cmdline():
+                found.append(child)
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +92,8 @@ def test_what_a_service_manager_tells_all_processes_does_not_end_it(
 ) -> None:
     def progress(_read: int) -> None:
         for reader in readers():
-            reader.send_signal(told)
+            with suppress(psutil.NoSuchProcess):
+                reader.send_signal(told)
 
     assert analyse_apart(look(results), tmp_path / "summary", progress=progress).files
 
@@ -147,11 +153,23 @@ from consumer.collect import look
 analyse_apart(look(Path({str(results)!r})), Path("summary"), progress=lambda _read: time.sleep(60))
 """
     worker = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment())
+    seen: list[psutil.Process] = []
+
+    def begun() -> bool:
+        seen[:] = readers(psutil.Process(worker.pid))
+        return bool(seen)
+
     try:
-        wait_until(lambda: bool(readers(psutil.Process(worker.pid))), "it has begun")
-        (reader,) = readers(psutil.Process(worker.pid))
+        wait_until(begun, "it has begun")
     finally:
         worker.kill()
         worker.wait()
 
-    wait_until(lambda: not reader.is_running() or reader.status() == psutil.STATUS_ZOMBIE, "it has ended")
+    (reader,) = seen
+
+    def ended() -> bool:
+        with suppress(psutil.NoSuchProcess):
+            return reader.status() == psutil.STATUS_ZOMBIE
+        return True
+
+    wait_until(ended, "it has ended")
