@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 # Helpers are imported as `tests.support`, also where pytest was started by its own script.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -39,6 +40,10 @@ def pytest_configure() -> None:
     for number in (signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # On a busy machine any example may take long.
+    slow = [*settings().suppress_health_check, HealthCheck.too_slow]
+    settings.register_profile("any machine", deadline=None, suppress_health_check=slow)
+    settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

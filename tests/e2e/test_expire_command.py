@@ -25,6 +25,7 @@ def test_an_archive_is_removed_after_its_keep_days_and_not_before(
         one.wait_ready()
         event_id = one.publish(results)
         link = link_in(one.wait_for_mail(event_id))
+        one.wait_until_quiet()  # it is noted that the mail was sent
         one.stop(worker)
         assert one.simcourier("expire").stdout == "Nothing is to be removed.\n"
         let_its_time_pass()

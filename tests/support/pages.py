@@ -133,7 +133,7 @@ class Desk:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         self.told.append(done.stdout)
         assert not check or done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
