@@ -192,7 +192,7 @@ def _taken(body: bytes, queue: str = "lane", headers: dict[str, str] | None = No
 
 @contextmanager
 def handlers(settings: Settings, folder: Path, whole_ways: int) -> Iterator[Handlers]:
-    """Made as `consumer.programs` makes them, but for a storage backend in memory and mails as files."""
+    """Made as a worker and an email sender make them, but for a storage backend in memory and mails as files."""
     from consumer.decide import Policy
     from consumer.email_sender import EmailSender
     from consumer.lease import LeaseKeeper

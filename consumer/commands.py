@@ -39,7 +39,7 @@ def worker(ctx: click.Context, concurrency: int | None, *, results: bool, record
     configure("worker")
     make_data_dir(settings.data_dir)
     prepare_in_time(settings, "worker")
-    from consumer.programs import run_worker
+    from consumer.worker_program import run_worker
 
     run_worker(settings, engine_of(settings), results=results, recorder=recorder, sweep=sweep)
 
@@ -57,7 +57,7 @@ def email_sender(ctx: click.Context) -> None:
     configure("email-sender")
     make_data_dir(settings.data_dir)
     prepare_in_time(settings, "email-sender")
-    from consumer.programs import run_email_sender
+    from consumer.email_program import run_email_sender
 
     run_email_sender(settings, engine_of(settings))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+FOLDER = "health"  # of the data folder
 # After which the file of a process that was killed is removed by the next one; a container's host name never returns.
 FORGET_SECONDS = 24 * 3600.0
 

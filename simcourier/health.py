@@ -45,16 +45,16 @@ def health(ctx: click.Context, role: str, within: float) -> None:
         secure = bool(os.environ.get("SIMCOURIER_LOCAL_CLOUD_TLS_CERT"))
         said = _ask(settings.local_cloud_host, settings.local_cloud_port, secure=secure)
     else:
-        said = _listen(settings.data_dir / "health", role, within)
+        said = _listen(settings.data_dir, role, within)
     click.echo(f"{role}: {said}")
 
 
-def _listen(folder: Path, role: str, within: float) -> str:
-    from consumer.pulse import silences
+def _listen(data_dir: Path, role: str, within: float) -> str:
+    from consumer.pulse import FOLDER, silences
 
-    found = silences(folder, role)
+    found = silences(data_dir / FOLDER, role)
     if not found:
-        raise Unhealthy(f"No {role} runs on this machine with the data folder {folder.parent}.")
+        raise Unhealthy(f"No {role} runs on this machine with the data folder {data_dir}.")
     sick = {pid: silence for pid, silence in found.items() if silence is None or silence > within}
     if sick:
         raise Unhealthy(" ".join(_complaint(role, pid, silence) for pid, silence in sorted(sick.items())))

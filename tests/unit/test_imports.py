@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from consumer.python import environment
+
 ROOT = Path(__file__).parent.parent.parent
 FOLDERS = ("messaging", "producer", "backends", "consumer", "ledger", "local_cloud", "simcourier")
 
@@ -216,3 +218,20 @@ def test_a_simulator_host_needs_none_of_the_workers_dependencies(code: str) -> N
 
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_an_email_sender_loads_nothing_that_reads_results(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from ledger.site import prepare
+from messaging.settings import load
+prepare(load({"SIMCOURIER_DATA_DIR": os.getcwd()}), "test")
+import consumer.email_program
+print(sorted({"numpy", "isal", "zlib_ng", "PIL"} & set(sys.modules)))
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+
+    assert (done.stderr, done.stdout) == ("", "[]\n")

@@ -1,4 +1,4 @@
-"""Puts the consumer programs together from settings. Import it after `ledger.prepare`."""
+"""Puts a worker together from settings. Import it after `ledger.prepare`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from functools import partial
 import structlog
 
 from consumer.decide import DAY, HOUR, Policy
-from consumer.email_sender import EmailSender
 from consumer.expirer import expire_round
 from consumer.lease import LeaseKeeper
 from consumer.leftovers import clear_leftovers
 from consumer.loop import Loop, in_thread
-from consumer.mail.render import Renderer
-from consumer.mail.transports import transport
-from consumer.pulse import Pulse
+from consumer.pulse import FOLDER, Pulse
 from consumer.recorder import Recorder
 from consumer.results import ResultsWorker
 from consumer.rounds import in_rounds
@@ -24,7 +21,7 @@ from consumer.stop import Stop
 from consumer.sweeper import Sweeper
 from consumer.watching import listener
 from consumer.workshop import Workshop
-from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Digests, Keep, Notices, remind, this_process
+from ledger.api import MAIL_PATIENCE_SECONDS, Deliveries, Digests, Keep, remind, this_process
 from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.settings import Settings
@@ -32,10 +29,6 @@ from messaging.settings import Settings
 log = structlog.get_logger()
 
 MINUTE = 60.0
-# A mail's claim outlives a ledger that is away for a while.
-MAIL_LEASES = 5
-# Folder of the data folder for the signs of life, read by `simcourier health`.
-HEALTH = "health"
 
 
 class LoopEnded(UserError):
@@ -46,7 +39,7 @@ def run_worker(settings: Settings, engine: Engine, *, results: bool, recorder: b
     """Results worker, recorder and sweep in one process, until SIGTERM or SIGINT."""
     stop = Stop(settings.grace_seconds)
     stop.on_signals()
-    with Pulse(settings.data_dir / HEALTH, "worker") as pulse, listener(settings, "worker_listen", engine, pulse):
+    with Pulse(settings.data_dir / FOLDER, "worker") as pulse, listener(settings, "worker_listen", engine, pulse):
         _run_parts(settings, engine, stop, pulse, results=results, recorder=recorder, sweep=sweep)
 
 
@@ -89,32 +82,6 @@ def _run_parts(
     if broken.is_set():  # so that whoever supervises this process starts it again
         raise LoopEnded("The recorder ended by an error; the log above says why.")
     log.info("worker.stopped", worker=worker)
-
-
-def run_email_sender(settings: Settings, engine: Engine) -> None:
-    """The email sender, until SIGTERM or SIGINT."""
-    stop = Stop(settings.grace_seconds)
-    stop.on_signals()
-    notices = Notices(
-        lease=MAIL_LEASES * settings.lease_seconds,
-        overdue=settings.overdue_seconds,
-        operator=settings.operator_email,
-    )
-    sender = EmailSender(
-        notices,
-        Renderer(settings.email_from, settings.told_url, keeps_longer=settings.keep_longer_days > 0),
-        transport(settings.email_url.get_secret_value(), timeout=settings.lease_seconds),
-        Policy(patience=MAIL_PATIENCE_SECONDS),
-        stop,
-    )
-    log.info("email_sender.started", broker=engine.description)
-    queues = (engine.topology.notifications,)
-    with (
-        Pulse(settings.data_dir / HEALTH, "email-sender") as pulse,
-        listener(settings, "email_sender_listen", engine, pulse),
-    ):
-        Loop("email-sender", engine, queues, sender.handle, stop, alive=pulse.part("mails")).run()
-    log.info("email_sender.stopped")
 
 
 def _run_results(
