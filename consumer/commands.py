@@ -26,12 +26,15 @@ from messaging.terminal import say
 def worker(ctx: click.Context, concurrency: int | None, *, results: bool, recorder: bool, sweep: bool) -> None:
     """Collect, pack, store and link the results of simulations, until SIGTERM or Ctrl-C.
 
-    Start as many as you like, on as many machines as you like (with RabbitMQ and PostgreSQL).
+    Start as many as you like, on as many machines as you like (with RabbitMQ and PostgreSQL). Each does all of it, but
+    for what is left out by --no-results, --no-recorder or --no-sweep.
 
     \b
     Example:
       simcourier worker --concurrency 2
     """
+    if not (results or recorder or sweep):
+        raise click.UsageError("Nothing is left to do; leave out one of --no-results, --no-recorder and --no-sweep.")
     settings = settings_of(ctx)
     require_roots(settings)
     changes: dict[str, Any] = {"concurrency": concurrency} if concurrency else {}

@@ -31,8 +31,10 @@ class Refused(UserError):
 )
 @click.option("--precision", type=click.FloatRange(0, min_open=True), help="Seconds between points of vectors/*.csv.")
 @click.option("--skip", type=click.FloatRange(0), default=0.0, help="Leave out the vectors' first seconds.")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Only files that match, such as '*.sca'.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="No files that match.")
+@click.option(
+    "--include", multiple=True, metavar="PATTERN", help="Only files that match, such as '*.sca'; may be repeated."
+)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="No files that match; may be repeated.")
 @click.option("--force", is_flag=True, help="Replace the output folder if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
 def summarise(

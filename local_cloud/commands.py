@@ -41,14 +41,16 @@ FILE = click.Path(path_type=Path)
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": PREFIX},
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8976, show_default=True, help="0: a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8976, show_default=True, help="Port to listen on; 0: a free one."
+)
 @click.option("--folder", type=FILE, help="Where the files are kept. It must be named.")
 @click.option(
     "--public-url",
     type=web_address,
     metavar="URL",
     default="",
-    help="How links begin [default: as addressed].",
+    help="How links begin [default: as the upload addressed the server].",
 )
 @click.option("--key-file", type=FILE, help="File that holds one upload key, called default.")
 @click.option(
@@ -64,9 +66,15 @@ FILE = click.Path(path_type=Path)
     help="Believe what a proxy on this machine, or one of --proxy-network, says of its clients (X-Forwarded-For, "
     "-Proto, -Host).",
 )
-@click.option("--proxy-network", type=networks, metavar="CIDR", multiple=True, help="Where more proxies are.")
+@click.option(
+    "--proxy-network",
+    type=networks,
+    metavar="CIDR",
+    multiple=True,
+    help="Network of other proxies to believe, e.g. 10.10.160.0/24; may be given several times.",
+)
 @click.option("--max-file", type=size, help="Largest file, e.g. 50GiB.")
-@click.option("--quota", type=size, help="What all files may have together.")
+@click.option("--quota", type=size, help="Room that all files may take together, e.g. 5TiB.")
 @click.option("--keep-free", type=size, help="What stays free on the disk [default: a twentieth of it, at most 1 GiB].")
 @click.option(
     "--upload-hours",

@@ -37,13 +37,13 @@ def keys() -> None:
     "--quota",
     metavar="SIZE",
     type=options.size,
-    help="Of all its files [default: as the server allows].",
+    help="Room for all its files together [default: as the server allows].",
 )
 @click.option(
     "--rate",
     metavar="SIZE/s",
     type=options.rate,
-    help="Of all its uploads, e.g. 20MB/s [default: no limit].",
+    help="Speed of all its uploads together, e.g. 20MB/s [default: no limit].",
 )
 @FOLDER
 @click.pass_context
@@ -67,7 +67,7 @@ def add(
 
 
 @keys.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @FOLDER
 @click.pass_context
 def list_(ctx: click.Context, *, as_json: bool, folder: Path | None) -> None:

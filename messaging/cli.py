@@ -21,6 +21,17 @@ if TYPE_CHECKING:  # a command that needs neither settings nor engine starts thr
 
 # What a shell reports for a process that SIGINT has ended: 128 and the signal's number.
 INTERRUPTED = 130
+LONGEST = 1000  # characters of a sentence in a list of commands
+
+
+class Group(click.Group):
+    """A group whose help says of each command a whole sentence, on more lines where it is long."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(LONGEST)) for name, one in sorted(self.commands.items())])
 
 
 class SpokenGroup(click.Group):

@@ -337,8 +337,8 @@ def _refuse_unknown(variables: Mapping[str, str]) -> None:
     known |= {f"{name}_FILE" for name in known}
     for name in sorted(variables):
         if name.startswith(PREFIX) and name not in known and not name.startswith(OTHERS):
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "docs/settings.md lists the settings."
+            close = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], n=1)
+            hint = f"did you mean {PREFIX}{close[0]}?" if close else "docs/settings.md lists the settings."
             raise WrongSetting(f"{name} is no setting; {hint}")
 
 
@@ -418,7 +418,8 @@ def _read(path: Path, variable: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise WrongSetting(f"{variable}: {path} cannot be read ({error}).") from error
+        reason = getattr(error, "strerror", None) or error
+        raise WrongSetting(f"{variable}: {path} cannot be read ({reason}).") from error
 
 
 def _read_env_file(path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import structlog
 
-from messaging.cli import engine_of, settings_of
+from messaging.cli import Group, engine_of, settings_of
 from messaging.engine import Engine
 from messaging.errors import UserError
 from messaging.messages import Outcome, SimulationCompleted
@@ -33,7 +33,11 @@ class NotSent(UserError):
 @click.argument("results", metavar="DIR")
 @event_options
 @click.option(
-    "--outcome", type=click.Choice([str(one) for one in Outcome]), default=str(Outcome.SUCCEEDED), show_default=True
+    "--outcome",
+    type=click.Choice([str(one) for one in Outcome]),
+    default=str(Outcome.SUCCEEDED),
+    show_default=True,
+    help="How the simulation itself has ended.",
 )
 @click.option("--exit-code", type=int, help="The simulator's exit code.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -108,7 +112,7 @@ def publish(
         raise NotSent(problem)
 
 
-@click.group(short_help="Events that wait on this machine for the broker.")
+@click.group(cls=Group, short_help="Events that wait on this machine for the broker.")
 def spool() -> None:
     """Events that wait on this machine until the broker has them.
 

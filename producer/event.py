@@ -126,7 +126,7 @@ def completed_event(
     _expect_identifiers("fallback_backends", fallbacks)
     if campaign is None and (parameters or campaign_runs is not None):
         wrong = "parameters" if parameters else "campaign_runs"
-        raise InvalidEvent(wrong, "belongs to a campaign; name it with 'campaign'.")
+        raise InvalidEvent(wrong, "belongs to a campaign, and none is named.")
     values: dict[str, Any] = {
         "simulation_id": _name(location) if simulation_id is None else simulation_id,
         "title": title,

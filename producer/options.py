@@ -26,7 +26,11 @@ OPTIONS = [
     click.option("--simulation-id", metavar="ID", help="Your own name for the run.  [default: the folder's name]"),
     click.option("--campaign", metavar="ID", help="The parameter study that the run belongs to."),
     click.option(
-        "--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter of this run in the study."
+        "--parameter",
+        "parameters",
+        metavar="K=V",
+        multiple=True,
+        help="A parameter of this run in the study; may be repeated.",
     ),
     click.option("--campaign-runs", metavar="N", type=int, help="Number of runs of the whole study."),
     click.option("--simulator", default="", help="Name and version of the simulator."),

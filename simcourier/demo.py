@@ -45,7 +45,7 @@ class DemoFailed(UserError):
 
 
 @click.command(short_help="One sample run, from event to mail, on this machine.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Keep the data in this folder.")
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the data in this new folder.")
 def demo(keep: Path | None) -> None:
     """Run a sample simulation and follow its results to the mail with the link, on the embedded default.
 

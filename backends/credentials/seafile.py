@@ -66,7 +66,7 @@ def get_token(server: str, username: str | None, repoid: UUID | None) -> None:
 @_server
 @_username
 @click.option("--token-file", type=click.File("r"), help="File that holds a token; - for standard input.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_repo_ids(*, server: str, username: str | None, token_file: Any, as_json: bool) -> None:
     """List the libraries of a Seafile with their identifiers, the "repoid" of a storage backend.
 

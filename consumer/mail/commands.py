@@ -12,7 +12,7 @@ import click
 from pydantic import SecretStr
 
 from ledger import setup
-from messaging.cli import settings_of
+from messaging.cli import Group, settings_of
 
 KINDS = (
     "delivered",
@@ -31,7 +31,7 @@ NO_SITE = (
 )
 
 
-@click.group(short_help="Look at the mails that are sent.")
+@click.group(cls=Group, short_help="Look at the mails that are sent.")
 def email() -> None:
     """Look at the mails that are sent.
 

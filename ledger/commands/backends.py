@@ -10,11 +10,11 @@ import click
 
 from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, prepared, print_json, print_table
-from messaging.cli import interruptible
+from messaging.cli import Group, interruptible
 from messaging.terminal import say, say_json
 
 
-@click.group(short_help="Definitions of storage backends.")
+@click.group(cls=Group, short_help="Definitions of storage backends.")
 def backends() -> None:
     """Definitions of storage backends.
 
@@ -60,12 +60,16 @@ def list_backends(ctx: click.Context, *, as_json: bool) -> None:
 
 @backends.command("add")
 @click.argument("identifier", metavar="ID", shell_complete=complete.backends)
-@click.option("--name", help="For people [default: the identifier].")
+@click.option("--name", help="What people call it [default: the identifier].")
 @click.option("--token-file", type=click.File("r"), help="File that holds the token; - for standard input.")
 @click.option("--config-file", type=click.File("r"), help="File that holds the config (JSON); - for standard input.")
-@click.option("--keep-days", type=click.IntRange(0), help="0: for ever [default: 30].")
+@click.option(
+    "--keep-days",
+    type=click.IntRange(0),
+    help="Days after the mail for which archives are kept; 0: for ever [default: 30].",
+)
 @click.option("--description", help="For the people who choose one.")
-@click.option("--active/--inactive", default=None, help="Whether it can be selected [default: active].")
+@click.option("--active/--inactive", default=None, help="Whether events may name it [default: active].")
 @click.pass_context
 def add_backend(
     ctx: click.Context,
@@ -160,7 +164,12 @@ def check_backends(ctx: click.Context, identifiers: tuple[str, ...], *, as_json:
 
 @backends.command("export")
 @click.argument("identifiers", metavar="[ID]...", nargs=-1, shell_complete=complete.backends)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A new file, for its owner only.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this new file, which its owner alone can read [default: standard output].",
+)
 @click.option("--with-secrets", is_flag=True, help="Tokens and configs too, in plain text; needs --output.")
 @click.pass_context
 def export_backends(

@@ -10,7 +10,7 @@ import click
 
 from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
-from messaging.cli import engine_of
+from messaging.cli import Group, engine_of
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, BrokerError, BrokerUnavailable
 from messaging.errors import UserError
 from messaging.terminal import say
@@ -25,7 +25,7 @@ class NotAsked(UserError):
     """Whoever was asked did not say yes."""
 
 
-@click.group(short_help="Messages that were set aside.")
+@click.group(cls=Group, short_help="Messages that were set aside.")
 def dead() -> None:
     """Messages that no consumer could make sense of.
 
@@ -200,7 +200,7 @@ def _chosen(numbers: Sequence[int], *, everything: bool, queue: str, reason: str
     from ledger.dead_letters import open_numbers
 
     if bool(numbers) == bool(everything or queue or reason):
-        raise click.UsageError("Say which: their numbers, or --all, or those with a --queue or --reason.")
+        raise click.UsageError("Say which, in one way: by their numbers, by --all, or by --queue and --reason.")
     if numbers:
         return list(dict.fromkeys(numbers))
     found = open_numbers(queue=queue, reason=reason)

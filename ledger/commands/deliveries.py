@@ -10,7 +10,7 @@ import click
 
 from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
-from messaging.cli import engine_of
+from messaging.cli import Group, engine_of
 from messaging.engine import BrokerError, Outgoing
 from messaging.errors import UserError
 from messaging.mailboxes import one_form, why_not
@@ -59,7 +59,7 @@ def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
         _describe(view, settings)
 
 
-@click.group(short_help="List, show, retry and cancel deliveries; resend mails.")
+@click.group(cls=Group, short_help="List, show, retry and cancel deliveries; resend mails.")
 def deliveries() -> None:
     """List, show, retry and cancel deliveries; send their mails again.
 
@@ -72,7 +72,11 @@ def deliveries() -> None:
 
 
 @deliveries.command("list")
-@click.option("--state", help="Only those in this state.", shell_complete=complete.states)
+@click.option(
+    "--state",
+    help="Only those that are RECEIVED, WORKING, WAITING, DELIVERED, FAILED, EXPIRED or CANCELLED.",
+    shell_complete=complete.states,
+)
 @click.option("--limit", type=click.IntRange(1, 10000), default=50, show_default=True, help="How many at most.")
 @as_json_option
 @click.pass_context
@@ -130,7 +134,7 @@ def show_delivery(ctx: click.Context, name: str, *, as_json: bool) -> None:
 @_ids("FAILED", "WAITING")
 @click.pass_context
 def retry_deliveries(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Try deliveries again, at once, that have FAILED or are WAITING; they go on where they stopped.
+    """Try deliveries that have FAILED or are WAITING again, at once; they go on where they stopped.
 
     \b
     Example:
@@ -165,10 +169,12 @@ def cancel_deliveries(ctx: click.Context, names: tuple[str, ...]) -> None:
 
 @deliveries.command("resend")
 @_ids("DELIVERED", "FAILED")
-@click.option("--to", "to", multiple=True, metavar="A@B", help="Only to this address, which may be a new one; repeat.")
+@click.option(
+    "--to", "to", multiple=True, metavar="A@B", help="Only to this address, which may be a new one; may be repeated."
+)
 @click.pass_context
 def resend_mails(ctx: click.Context, names: tuple[str, ...], to: tuple[str, ...]) -> None:
-    """Send the mail about deliveries again that are DELIVERED or FAILED.
+    """Send the mails about deliveries that are DELIVERED or FAILED again.
 
     It goes to everybody whom the event names, or, with --to, to just these addresses. A mail that has not gone out yet
     is sent now and not doubled. The archive is kept as long as the new mail says.

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 @click.command(short_help="Rehearse faults: is anything lost, does anything come twice?")
 @click.option("--list", "list_", is_flag=True, help="Only name the faults.")
 @click.option("--only", metavar="NAME", multiple=True, help="Play this fault, or those that begin so; may be repeated.")
-@click.option("--private-nodes", is_flag=True, help="On a RabbitMQ and a PostgreSQL started for it.")
+@click.option(
+    "--private-nodes", is_flag=True, help="On a RabbitMQ and a PostgreSQL started for it [default: on SQLite]."
+)
 @click.option("--amqp-url", metavar="URL", help="On this RabbitMQ, with queues of its own that are removed again.")
 @click.option("--database-url", metavar="URL", help="On this PostgreSQL, in a database of its own, removed again.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep logs and data in this new folder.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def drill(
     ctx: click.Context,

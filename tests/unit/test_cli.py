@@ -84,6 +84,48 @@ def test_the_help_lists_every_command() -> None:
     assert [name for name in COMMANDS if f"  {name} " not in result.stdout] == []
 
 
+def test_no_help_leaves_the_end_of_a_sentence_out_or_an_option_unexplained() -> None:
+    cut, unexplained = [], []
+    for words, command in all_commands():
+        if isinstance(command, click.Group):
+            told = CliRunner().invoke(main, [*words.split(), "--help"]).stdout
+            cut += [line for line in told.splitlines() if line.endswith("...") and "[ARGS]" not in line]
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        unexplained += [f"{words} {one.opts[0]}" for one in options if not (one.help or "").partition("[default")[0]]
+
+    assert cut == []
+    assert unexplained == []
+
+
+def test_the_help_of_the_list_of_deliveries_names_every_state() -> None:
+    from ledger.states import State
+
+    told = " ".join(CliRunner().invoke(main, ["deliveries", "list", "--help"]).stdout.split())
+
+    assert [state for state in State.values if state not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("publsh", "No such command 'publsh'. Did you mean 'publish'?"),
+        ("worker --no-results --no-recorder --no-sweep", "Nothing is left to do; leave out one of"),
+        ("demo --keep {file}", "'{file}' is a file."),
+        ("dead discard --all 3", "Say which, in one way: by their numbers, by --all, or by --queue and --reason."),
+        ("publish {folder} --to a@example.org --backend local --parameter a=1", "to a campaign, and none is named."),
+        ("--env-file /nowhere/at/all where 1", "/nowhere/at/all cannot be read (No such file or directory)."),
+    ],
+)
+def test_wrong_use_is_told_in_words_that_help(words: str, told: str, tmp_path: Path) -> None:
+    names = {"file": str(tmp_path / "file"), "folder": str(tmp_path)}
+    (tmp_path / "file").touch()
+
+    result = in_a_process(*words.format(**names).split(), SIMCOURIER_DATA_DIR=str(tmp_path / "data"))
+
+    assert result.returncode == 2
+    assert told.format(**names) in result.stderr
+
+
 def test_the_version_is_printed() -> None:
     assert CliRunner().invoke(main, ["--version"]).stdout.split()[-1] == __version__
 

@@ -219,8 +219,8 @@ def test_a_recipient_is_named_once_however_its_domain_is_written(
         ("started", {"started": datetime(2026, 1, 1)}, "timezone"),  # noqa: DTZ001
         ("campaign", {"campaign": ""}, "at least 1 character"),
         ("campaign_runs", {"campaign": "c", "campaign_runs": 0}, "greater than or equal to 1"),
-        ("campaign_runs", {"campaign_runs": 10}, "name it with 'campaign'"),
-        ("parameters", {"parameters": {"a": 1}}, "name it with 'campaign'"),
+        ("campaign_runs", {"campaign_runs": 10}, "and none is named"),
+        ("parameters", {"parameters": {"a": 1}}, "and none is named"),
         ("parameters", {"campaign": "c", "parameters": {"a": float("nan")}}, "finite"),
         ("configuration", {"configuration": {"a": "x" * 2_000_000}}, "the broker takes 1048576"),
         ("labels", {"labels": {"a": "two\nlines"}}, "one line"),

@@ -241,5 +241,10 @@ def test_a_mistyped_name_is_refused_with_the_name_that_was_meant() -> None:
         load({"SIMCOURIER_BROKER_ULR": "amqp://somewhere"})
 
 
+def test_a_name_that_is_like_none_is_refused_without_a_guess() -> None:
+    with pytest.raises(WrongSetting, match=r"SIMCOURIER_NOSUCH is no setting; docs/settings\.md lists the settings\."):
+        load({"SIMCOURIER_NOSUCH": "1"})
+
+
 def test_variables_of_the_storage_server_and_of_the_tests_are_left_to_them() -> None:
     load({"SIMCOURIER_LOCAL_CLOUD_FOLDER": "/srv/results", "SIMCOURIER_TEST_AMQP_URL": "amqp://localhost"})
