@@ -551,7 +551,7 @@ def test_somebody_who_is_in_a_hurry_does_not_wait_for_a_broker_that_does_not_ans
         running.terminate()
 
         assert running.wait(120) == 3
-        assert time.monotonic() - begun < 4.9, "it would wait for five seconds"
+        assert time.monotonic() - begun < 9, "a broker has ten seconds to answer"
         assert len(host.spool.entries()) == 1
         connection.close()
 
