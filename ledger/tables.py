@@ -217,7 +217,7 @@ class _OfServer(Users):
     def _enter_again(self) -> None:
         """After the session was lost. The tables may have been changed meanwhile: then this process must end."""
         self._session.close()
-        self._session = self._connect()
+        self._session.ensure_connection()
         with self.turn():
             loader = MigrationLoader(self._session)
             if {key for key in loader.applied_migrations if key[0] == LABEL} != {
