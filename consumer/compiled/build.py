@@ -1,4 +1,4 @@
-"""Makes machine code of the loops: ``python -m consumer.compiled.build FILE``, in a process of its own.
+"""Makes machine code of the loops: ``python -m consumer.compiled.build``, in a process of its own.
 
 numba takes half a second to load and some seconds to compile, and keeps a hundred megabytes; whoever only wants to run
 the loops needs none of it.
@@ -6,9 +6,8 @@ the loops needs none of it.
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -29,9 +28,10 @@ KINDS = {
 LOOPS: tuple[Callable[..., Any], ...] = (count_lines, take_apart, gather, draw)
 
 
-def main(target: Path) -> None:
-    """Write names and object files of all loops into one file."""
-    with target.open("wb") as stream:
+def main() -> None:
+    """Write names and object files of all loops to standard output, and what anybody else says there elsewhere."""
+    with os.fdopen(os.dup(1), "wb") as stream:
+        os.dup2(2, 1)
         for loop in LOOPS:
             name, code = compiled(loop)
             stream.write(f"{loop.__name__} {name} {len(code)}\n".encode())
@@ -56,4 +56,4 @@ def compiled(loop: Callable[..., Any]) -> tuple[str, bytes]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -104,17 +104,16 @@ def _object_files() -> bytes:
             return data[32:]
     except OSError:
         pass
-    with tempfile.TemporaryDirectory(prefix="simcourier-") as folder:
-        target = Path(folder) / "loops"
-        command = [sys.executable, "-m", "consumer.compiled.build", str(target)]
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, timeout=PATIENCE, check=False, env=environment()
-        )
-        if done.returncode:
-            raise Unavailable(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
-        data = target.read_bytes()
-    _keep(place, hashlib.sha256(data).digest() + data)
-    return data
+    # Through a pipe, since a file would stay if this process were killed; not where the user is, for numba takes
+    # settings from there.
+    command = [sys.executable, "-P", "-m", "consumer.compiled.build"]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, timeout=PATIENCE, check=False, env=environment()
+    )
+    if done.returncode:
+        raise Unavailable(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    _keep(place, hashlib.sha256(done.stdout).digest() + done.stdout)
+    return done.stdout
 
 
 def _place() -> Path:
@@ -124,9 +123,10 @@ def _place() -> Path:
 def _keep(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-            stream.write(data)
-        Path(stream.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # which does not stay if the disk is full
+            made = Path(folder) / path.name
+            made.write_bytes(data)
+            made.replace(path)
     except OSError as error:  # it is made again the next time
         logging.getLogger(__name__).warning("results.compiled_not_kept: %s", error)
 
