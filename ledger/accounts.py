@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from pathlib import Path
 
 from django.contrib.auth.models import User
@@ -16,11 +17,16 @@ def first_account(file: Path) -> str:
 
     The password itself is told once, when it is made: what a service prints at each start ends in some log.
     """
-    if not User.objects.filter(is_superuser=True).exists():
+    there = User.objects.filter(is_superuser=True).order_by("pk")
+    if not there:
         password = secrets.token_urlsafe(12)
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as stream:
             stream.write(password + "\n")
         User.objects.create_superuser(ADMIN, password=password)
         return f"{ADMIN}, password {password}"
-    return f"{ADMIN}, password in {file}" if file.is_file() else "the one you made"
+    for user in there:
+        if user.username == ADMIN and file.is_file() and user.check_password(file.read_text(encoding="utf-8").strip()):
+            return f"{ADMIN}, password in {file}"
+    name = there[0].username
+    return f"{name}; to give it another password: simcourier manage changepassword {shlex.quote(name)}"

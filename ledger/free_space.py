@@ -14,7 +14,7 @@ from django.conf import settings
 from backends.http import session
 from backends.registry import build
 from ledger.definitions import Definition
-from messaging.amounts import amount
+from messaging.amounts import file_size
 
 log = structlog.get_logger()
 
@@ -72,4 +72,4 @@ def _ask(one: Definition) -> str:
     except Exception as error:  # noqa: BLE001 - a plugin of anybody's
         log.info("backend.room_unknown", backend=one.identifier, error=str(error))
         return "not known"
-    return f"{amount(free)} free" if free is not None else "does not say"
+    return f"{file_size(free)} free" if free is not None else "does not say"

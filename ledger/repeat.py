@@ -32,7 +32,7 @@ def repeat(row: Delivery) -> tuple[str, str]:
 
 
 def _choose(missing: str, usable: set[str]) -> str:
-    told = f"The storage backend '{missing}' cannot be chosen any more; "
+    told = f"The storage backend '{missing}' cannot be chosen; "
     if not usable:
         return f"{told}ask the operator for one, and put its identifier in place of {ANY_BACKEND}."
     return f"{told}put one of these in place of {ANY_BACKEND}: {', '.join(sorted(usable)[:MOST_BACKENDS])}."

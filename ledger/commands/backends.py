@@ -51,9 +51,10 @@ def list_backends(ctx: click.Context, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
+    told = ({**row, "active": "yes" if row["active"] else "no"} for row in rows)
     print_table(
         ["ID", "NAME", "KEEP DAYS", "ACTIVE", "HEALTH"],
-        ([str(row[key]) for key in ("id", "name", "keep_days", "active", "health")] for row in rows),
+        ([str(row[key]) for key in ("id", "name", "keep_days", "active", "health")] for row in told),
         "No storage backends; add one in the admin, or with 'simcourier backends add'.",
     )
 

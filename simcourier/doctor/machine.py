@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from messaging.amounts import file_size
 from messaging.errors import UserError
 from messaging.roots import seen_by_all
 from messaging.settings import Settings, require_roots
@@ -105,7 +106,7 @@ def _rooms(settings: Settings, data_folder: Path) -> Iterator[Finding]:
 
 def _room(name: str, folder: Path, more: str) -> Finding:
     free = shutil.disk_usage(folder).free
-    told = f"{free / 1024**3:.1f} GiB are free at {folder}."
+    told = f"{file_size(free)} are free at {folder}."
     if free < LITTLE_BYTES:
         return Finding(name, Mark.TROUBLE, told, more)
     if free < SCARCE_BYTES:

@@ -11,6 +11,7 @@ from backends.errors import PermanentError, TransientError
 from backends.http import session
 from consumer.store import open_backend, translate
 from ledger.api import Definition
+from messaging.amounts import file_size
 from simcourier.doctor.findings import Check, Finding, Mark
 
 PATIENCE_SECONDS = 12.0
@@ -34,7 +35,7 @@ def _backend(chosen: Definition, site: Mapping[str, Any]) -> Iterator[Finding]:
     except PermanentError as error:
         yield Finding(name, Mark.TROUBLE, error.reason, "Correct the definition in the admin.")
     else:
-        room = "" if status.free_bytes is None else f", {status.free_bytes / 1024**3:.1f} GiB free"
+        room = "" if status.free_bytes is None else f", {file_size(status.free_bytes)} free"
         yield Finding(name, Mark.OK, f"{status.account}{room}.")
     if chosen.unhealthy_reason:
         yield Finding(

@@ -114,6 +114,8 @@ def test_a_dump_of_ops_on_the_bench_is_imported(one: Installation, tmp_path: Pat
         "active": False,
         "health": "ok",
     }
+    told = [line.split() for line in one.simcourier("backends", "list").stdout.splitlines()]
+    assert ["local-ops", "Local", "store", "14", "no", "ok"] in told
 
 
 def test_the_secret_key_is_replaced_by_listing_the_old_one(one: Installation, tmp_path: Path) -> None:

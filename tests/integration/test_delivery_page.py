@@ -507,7 +507,7 @@ def test_a_backend_that_is_not_there_is_not_offered_again(client: Client, delive
     one = event(backend="nosuch")
     deliveries.fail(claimed(deliveries, one), "No storage backend has the identifier 'nosuch'.")
 
-    assert "ask the operator for one" in page(client, one).words
+    assert "'nosuch' cannot be chosen; ask the operator for one" in page(client, one).words
     defined("local", "dropbox-group")
     shown = page(client, one)
     (again,) = shown.all("pre")

@@ -14,6 +14,7 @@ import pytest
 from messaging.engine import BrokerUnavailable, QueueDepth
 from messaging.settings import Settings
 from tests.support.events import event
+from tests.support.local_cloud import LocalCloud
 from tests.support.scratch import wait_until
 from tests.support.scripted_engine import ScriptedEngine
 
@@ -234,6 +235,17 @@ def test_backends_are_shown_with_health_and_with_room_that_is_asked_for_in_the_b
     mark_unhealthy("memory", "The token was revoked.", operator="")
 
     assert "Somewhere (memory) cannot be used The token was revoked." in " ".join(rows(shown(client), "backends"))
+
+
+def test_room_is_told_in_the_units_of_doctor_and_check(client: Client) -> None:
+    from ledger.api import define
+
+    with LocalCloud() as cloud:
+        define("local-room", name="Ours", token=cloud.url, config={"key": cloud.key})
+        shown(client)
+        wait_until(lambda: "not known" not in " ".join(rows(shown(client), "backends")), "the backend was asked")
+
+    assert re.search(r"Ours \(local-room\) ok [\d.]+ [MGT]iB free", " ".join(rows(shown(client), "backends")))
 
 
 def test_a_broker_that_is_away_is_said_and_the_rest_is_shown(client: Client, broker: Broker) -> None:
