@@ -33,7 +33,7 @@ def run_email_sender(settings: Settings, engine: Engine) -> None:
     )
     sender = EmailSender(
         notices,
-        Renderer(settings.email_from, settings.told_url, keeps_longer=settings.keep_longer_days > 0),
+        Renderer(settings.email_from, settings.told_url, keep_longer_days=settings.keep_longer_days),
         transport(settings.email_url.get_secret_value(), timeout=settings.lease_seconds),
         Policy(patience=MAIL_PATIENCE_SECONDS),
         stop,

@@ -83,6 +83,7 @@ class DeliveryNotice(Notice):
         contents: what is in the archive; None: not known.
         picture: the plot that says most.
         page: address of the delivery's page below that of the site; empty: it has none.
+        ended_at: when the delivery ended; None: not known.
     """
 
     delivery_id: UUID
@@ -99,6 +100,7 @@ class DeliveryNotice(Notice):
     contents: Contents | None = None
     picture: Drawn | None = None
     page: str = ""
+    ended_at: datetime | None = None
     stage: str
     reason: str
 
@@ -183,6 +185,7 @@ class Notices:
             contents=contents_of(delivery),
             picture=next(iter(pictures_of(delivery)), None),
             page=path_of(delivery.page_key) if delivery.page_key else page_path(delivery.id),
+            ended_at=delivery.ended_at,
             stage=delivery.stage,
             reason=delivery.reason,
         )

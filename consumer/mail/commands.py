@@ -73,7 +73,7 @@ def preview(ctx: click.Context, kinds: tuple[str, ...], *, output: Path, list_ki
 
     if not settings.told_url:
         click.echo(NO_SITE, err=True)
-    renderer = Renderer(settings.email_from, settings.told_url, keeps_longer=settings.keep_longer_days > 0)
+    renderer = Renderer(settings.email_from, settings.told_url, keep_longer_days=settings.keep_longer_days)
     try:
         output.mkdir(parents=True, exist_ok=True)
         for kind in kinds or KINDS:

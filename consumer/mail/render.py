@@ -7,7 +7,7 @@ nobody for anything.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -53,13 +53,13 @@ class Renderer:
     Args:
         sender: address that the mails come from.
         site: address of the site; empty: mails name no page.
-        keeps_longer: whether a delivery's page lets its recipients have the archive kept longer.
+        keep_longer_days: until how many days after its end a delivery's page lets its archive be kept.
     """
 
-    def __init__(self, sender: str, site: str = "", *, keeps_longer: bool = True) -> None:
+    def __init__(self, sender: str, site: str = "", *, keep_longer_days: int = 90) -> None:
         self._sender = sender
         self._site = site
-        self._keeps_longer = keeps_longer
+        self._keep_longer = timedelta(days=keep_longer_days)
         self._templates = Environment(
             loader=PackageLoader("consumer.mail"),
             autoescape=select_autoescape(enabled_extensions=("html.j2",)),
@@ -157,7 +157,8 @@ class Renderer:
 
     def _page_offers(self, notice: DeliveryNotice) -> str:
         offers = ["shows each step with its time"]
-        if notice.kind != Kind.FAILED and notice.keep_until and self._keeps_longer:
+        bound = (notice.ended_at + self._keep_longer).date() if notice.ended_at else date.min
+        if notice.kind != Kind.FAILED and notice.keep_until and notice.keep_until < bound:
             offers.append("keeps the file longer")
         if notice.kind != Kind.REMINDER:
             offers.append("sends this mail again")

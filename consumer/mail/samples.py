@@ -111,6 +111,7 @@ def sample(kind: str, recipient: str) -> Notice:
         contents=Contents(3, 41_288_330, ("rho0.8-3.sca", "rho0.8-3.vec", "omnetpp.ini"), "summary"),
         picture=_drawn(),
         page="/d/Wk9Tn2vPq0aJm5RxUe7sYh3LbC1dFg8Z/",
+        ended_at=_ENDED,
         stage="storing" if kind == "failed" else "",
         reason="The account at Dropbox has no room for 13.2 MiB more, and nobody has made any for 14 days."
         if kind == "failed"
