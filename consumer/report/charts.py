@@ -51,6 +51,7 @@ def course(
     mark: Line | None = None,
     warmup: float = 0.0,
     until: float | None = None,
+    rest: float = math.nan,
     timed: bool = True,
 ) -> Chart:
     """A quantity over time.
@@ -64,6 +65,7 @@ def course(
         mark: such as the mean.
         warmup: seconds at the beginning that were not recorded.
         until: end of the axis in seconds.
+        rest: the last value, which holds until then where values do.
         timed: the lower axis shows seconds of the simulation; else it counts observations.
     """
     unit = svg.unit(unit)
@@ -82,9 +84,12 @@ def course(
     parts.append(svg.path("band", _band(starts, low_at, high_at)))
     if style == "dots":
         parts.append(svg.path("dots", _dots(starts, held_at, high_at, low_at)))  # upwards, places fall
+    elif style == "steps":
+        if last > ends:
+            starts, held_at = np.append(starts, x.at(last)), np.append(held_at, y.all_at(np.array([rest])))
+        parts.append(svg.path("line", _steps(starts, held_at)))
     else:
-        draw = _steps if style == "steps" else _polyline
-        parts.append(svg.path("line", draw(starts, held_at)))
+        parts.append(svg.path("line", _polyline(starts, held_at)))
     if mark is not None and math.isfinite(mark.value) and y.low <= mark.value / y.factor <= y.high:
         parts += _level(y.at(mark.value), mark.label)
     description = (

@@ -126,6 +126,7 @@ def _vectors(summary: Summary, of_run: Callable[[int], str]) -> Iterator[Plot]:
             mark=None if counts_up(row) else Line(mean, f"mean {with_unit(mean, row.unit)}"),
             warmup=(run.warmup or 0.0) if run is not None and row.timed else 0.0,
             until=row.held_until if timed is not None else None,
+            rest=row.last_value,
             timed=row.timed,
         )
         yield Plot("vectors", row.name, _where(row.module, of_run(row.run)), _about_vector(row), chart, "")

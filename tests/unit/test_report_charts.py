@@ -97,6 +97,15 @@ def test_steps_hold_their_value_and_stop_where_there_is_none() -> None:
     assert line == f"M46 {BOTTOM}H{LEFT + quarter:g}V{TOP}H{LEFT + 2 * quarter:g}M{LEFT + 3 * quarter:g} 91H{RIGHT}"
 
 
+@pytest.mark.parametrize(("rest", "drawn"), [(5.0, f"V91H{RIGHT}"), (NAN, "")])
+def test_the_last_value_holds_until_the_end_of_the_run_as_in_the_mean(rest: float, drawn: str) -> None:
+    chart = charts.course(trace([0.0, 10.0]), style="steps", until=4.0, rest=rest)
+
+    (line,) = paths(chart, "line")
+    quarter = (RIGHT - LEFT) / 4
+    assert line == f"M46 {BOTTOM}H{LEFT + quarter:g}V{TOP}H{LEFT + 2 * quarter:g}{drawn}"
+
+
 def test_dots_are_samples_and_not_the_edges_of_the_band() -> None:
     held = np.array([0.0, 7.0, 7.0])
     chart = charts.course(
