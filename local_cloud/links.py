@@ -85,6 +85,10 @@ class Links:
             )
         return answer
 
+    async def nowhere(self, request: web.Request) -> web.StreamResponse:
+        """GET and HEAD of what can be no link: one that was cut off, or the server's bare address."""
+        return await self._refused(request, Refusal(Problem.NOT_FOUND))
+
     async def _show(self, request: web.Request) -> web.StreamResponse:
         record, path = await self._find(request)
         if record.password:

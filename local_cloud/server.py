@@ -114,6 +114,8 @@ def make_app(
         web.post("/api/v1/links", _link),
         web.get("/f/{token}/{name:[^/]+}", links.show),
         web.post("/f/{token}/{name:[^/]+}", links.unlock),
+        web.get("/", links.nowhere),
+        web.get("/f/{rest:.*}", links.nowhere),
     ]
     for route in routes:
         route.kwargs["expect_handler"] = expected

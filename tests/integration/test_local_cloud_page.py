@@ -138,6 +138,16 @@ def test_a_link_that_has_ended_or_leads_nowhere_says_so_in_a_friendly_way(server
     ] * 3
 
 
+def test_a_link_that_was_cut_off_and_the_bare_address_say_so_too(server: LocalCloud, link: str) -> None:
+    without_name = link.rpartition("/")[0]
+
+    for address in (without_name, f"{without_name}/", without_name[:-9], f"{server.url}/f/", f"{server.url}/"):
+        answer = server.browse(address)
+        assert answer.status_code == 404
+        assert "Links are long" in Page(answer).text, address
+        assert server.get(address).json()["code"] == "not_found"
+
+
 def test_a_title_is_kept_until_it_is_taken_away(server: LocalCloud) -> None:
     server.put("titled.zip", zipped(FILES))
     link = server.link("titled.zip", title="A study")
