@@ -11,6 +11,7 @@ import click
 from ledger.commands import complete
 from ledger.commands.common import NotFound, as_json_option, moment, prepared, print_json, print_table
 from messaging.cli import Group, engine_of
+from messaging.digits import count
 from messaging.engine import DEATH_HEADER, QUEUE_HEADER, REASON_HEADER, BrokerError, BrokerUnavailable
 from messaging.errors import UserError
 from messaging.terminal import say
@@ -182,8 +183,8 @@ def discard_dead(
     chosen = _chosen(numbers, everything=everything, queue=queue, reason=reason)
     if chosen and not (numbers or yes):
         if not sys.stdin.isatty():
-            raise click.UsageError(f"{len(chosen)} dead letters would be discarded; say --yes to do that.")
-        if not click.confirm(f"Discard {len(chosen)} dead letters?"):
+            raise click.UsageError(f"{count(len(chosen), 'dead letter')} would be discarded; say --yes to do that.")
+        if not click.confirm(f"Discard {count(len(chosen), 'dead letter')}?"):
             raise NotAsked("Nothing was discarded.")
     refused = 0
     for number in chosen:

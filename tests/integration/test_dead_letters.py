@@ -299,6 +299,12 @@ def test_letters_are_chosen_by_queue_and_by_reason(sqlite_ledger: Settings) -> N
     assert dead(sqlite_ledger, "replay", "--reason", "nothing like it").stdout == "No open dead letter is like that.\n"
 
 
+def test_a_single_one_is_told_as_one(sqlite_ledger: Settings) -> None:
+    set_aside(sqlite_ledger, event().to_bytes())
+
+    assert "Error: 1 dead letter would be discarded; say --yes" in dead(sqlite_ledger, "discard", "--all").stderr
+
+
 def test_discarding_several_wants_a_yes_and_can_be_taken_back(sqlite_ledger: Settings) -> None:
     engine_of(sqlite_ledger).consumer([sqlite_ledger.topology.dead]).close()
     for number in (1, 2, 3):
