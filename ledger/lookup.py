@@ -235,9 +235,10 @@ class DeliveryView:
         """What the worker that has it does, and how far it is, in a few words; empty: none has it."""
         return doing(self.stage, self.progress) if self.progress and self._held else ""
 
-    def as_json(self) -> dict[str, Any]:
-        """All of it, ready for JSON, with `sentence` and `doing`."""
-        return {**asdict(self), "sentence": self.sentence(), "doing": self.doing}
+    def as_json(self, site_url: str) -> dict[str, Any]:
+        """All of it, ready for JSON, with `sentence` and `doing`, and the whole address of its page."""
+        page = f"{site_url}{self.page}" if self.page else ""
+        return {**asdict(self), "page": page, "sentence": self.sentence(), "doing": self.doing}
 
 
 def doing(stage: str, progress: Progress | None, *, alive: bool = True) -> str:

@@ -309,8 +309,18 @@ def load(environ: Mapping[str, str], env_file: Path | None = None) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        variable = PREFIX + str(first["loc"][0]).upper() + ": " if first["loc"] else ""
-        raise WrongSetting(f"{variable}{first['msg'].removeprefix('Value error, ')}.") from None
+        raise WrongSetting(_sentence(first["msg"], str(first["loc"][0]) if first["loc"] else "")) from None
+
+
+def _sentence(message: str, field: str) -> str:
+    """What is wrong, without the value: somebody may have put a secret into the wrong variable."""
+    text = message.removeprefix("Value error, ")
+    if not field:
+        return f"{text}."
+    name = PREFIX + field.upper()
+    if text.startswith("Input should be "):
+        return f"{name}{text.removeprefix('Input').partition(', unable')[0]}."
+    return f"{name}: {text}."
 
 
 def require_roots(settings: Settings) -> None:

@@ -53,7 +53,7 @@ def where(ctx: click.Context, identifier: str, *, as_json: bool) -> None:
     if not found:
         raise NotFound(f"No delivery is known under '{identifier}'. {_perhaps(settings)}")
     if as_json:
-        print_json([view.as_json() for view in found])
+        print_json([view.as_json(settings.site_url) for view in found])
         return
     for view in found:
         _describe(view, settings)
@@ -87,7 +87,7 @@ def list_deliveries(ctx: click.Context, state: str | None, limit: int, *, as_jso
     Example:
       simcourier deliveries list --state WAITING --json
     """
-    prepared(ctx)
+    settings = prepared(ctx)
     from ledger.lookup import recent
     from ledger.states import State
 
@@ -95,7 +95,7 @@ def list_deliveries(ctx: click.Context, state: str | None, limit: int, *, as_jso
         raise click.UsageError(f"{state} is not a state; there are {', '.join(State.values)}.")
     views = recent(state=state.upper() if state else None, limit=limit)
     if as_json:
-        print_json([view.as_json() for view in views])
+        print_json([view.as_json(settings.site_url) for view in views])
         return
     print_table(
         ["ID", "STATE", "SIMULATION", "TITLE", "RECEIVED", "REASON"],
@@ -125,7 +125,7 @@ def show_delivery(ctx: click.Context, name: str, *, as_json: bool) -> None:
 
     (view,) = find(str(_chosen([name])[0]))
     if as_json:
-        print_json(view.as_json())
+        print_json(view.as_json(settings.site_url))
     else:
         _describe(view, settings)
 

@@ -615,7 +615,9 @@ def test_where_and_the_programs_that_ask_are_told_that_the_simulation_was_aborte
     how = "The simulation was aborted (exit code -9)." if known else "The simulation was aborted."
     assert view.sentence() == f"{how} What it left behind is stored; 2 of 2 mails are sent."
     assert view.why == how
-    assert view.as_json()["simulation"]["outcome"] == "aborted"
+    told = view.as_json("https://site.example.org")
+    assert told["simulation"]["outcome"] == "aborted"
+    assert told["page"].startswith("https://site.example.org/d/")
     assert client.get(f"/api/deliveries/{one.id}").json()["simulation"] == {
         "outcome": "aborted",
         "exit_code": -9 if known else None,

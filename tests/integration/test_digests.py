@@ -140,7 +140,7 @@ def test_a_complete_campaign_is_one_mail_for_each_recipient(
     (view,) = find("run-1")
     assert view.sentence() == "It is stored; 2 of 2 mails are sent."
     assert all(notice.sent_at and notice.digest and " in a digest (" in str(notice) for notice in view.notices)
-    assert all(notice["digest"] for notice in view.as_json()["notices"])
+    assert all(notice["digest"] for notice in view.as_json("")["notices"])
 
 
 def test_a_campaign_that_falls_silent_is_told_and_what_comes_later_goes_into_another_one(

@@ -501,7 +501,7 @@ def test_whoever_asks_is_told_how_far_the_work_is(deliveries: Deliveries) -> Non
     found = find(str(one.id))[0]
     assert found.doing == "packaging, 1.5 GB of 6.0 GB, 90 MB/s, 50 s left to read"
     assert found.sentence() == f"A worker (host:1) has it in work: {found.doing}."
-    assert found.as_json()["doing"] == found.doing
+    assert found.as_json("")["doing"] == found.doing
     deliveries.enter(held, Stage.LINKING)
     assert find(str(one.id))[0].doing == "linking"
 

@@ -202,7 +202,7 @@ class Installation:
         try:
             found = find(event_id)
             with contextlib.redirect_stdout(io.StringIO()) as told:
-                print_json([view.as_json() for view in found])
+                print_json([view.as_json(self.settings.site_url) for view in found])
         except DatabaseError:  # it has no tables yet
             return None
         finally:

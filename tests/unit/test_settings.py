@@ -47,6 +47,18 @@ def test_a_relative_data_folder_is_made_absolute(tmp_path: Path, monkeypatch: py
     assert settings.broker_url.get_secret_value() == f"sqlite:///{tmp_path}/here/broker.db"
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("WEB_PORT", "abc", "SIMCOURIER_WEB_PORT should be a valid integer."),
+        ("CONCURRENCY", "0", "SIMCOURIER_CONCURRENCY should be greater than or equal to 1."),
+        ("COMPRESSION", "best", "SIMCOURIER_COMPRESSION should be 'fast' or 'small'."),
+    ],
+)
+def test_a_wrong_value_is_told_in_a_sentence(setting: str, value: str, told: str) -> None:
+    assert refusal({f"SIMCOURIER_{setting}": value}) == told
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load({}).concurrency = 2  # type: ignore[misc]
