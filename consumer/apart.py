@@ -7,6 +7,7 @@ also take the memory it needs with it when it ends, and if it crashes it costs t
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
+import structlog
+
 from consumer.analyse import Findings
 from consumer.python import environment
 from consumer.snapshot import Snapshot, SourceFiles
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 MODULE = "consumer.apart_main"
 FROM_BYTES = 128 * 1024 * 1024  # fewer are soon read, and another Python with numpy takes a while to start
@@ -56,6 +59,10 @@ class ReadingFailed(Exception):
     """The other process ended without findings; the text says how."""
 
 
+class ReaderKilled(ReadingFailed):
+    """It did not end by itself: out of memory, say."""
+
+
 Told = int | Logged | Bug | Findings | Exception  # int: bytes that are read by now
 
 
@@ -69,8 +76,17 @@ def analyse_apart(snapshot: Snapshot, folder: Path, *, progress: Callable[[int],
 
     Raises:
         as `consumer.analyse.analyse`, and:
-        ReadingFailed: the process had a bug, or was killed.
+        ReadingFailed: the process had a bug, or was killed twice.
     """
+    try:
+        return _analysed(snapshot, folder, progress)
+    except ReaderKilled as error:
+        log.warning("results.read_again", reason=str(error))
+        shutil.rmtree(folder, ignore_errors=True)
+        return _analysed(snapshot, folder, progress)
+
+
+def _analysed(snapshot: Snapshot, folder: Path, progress: Callable[[int], None]) -> Findings:
     read = 0
     with _process() as (process, connection):
         try:
@@ -82,7 +98,7 @@ def analyse_apart(snapshot: Snapshot, folder: Path, *, progress: Callable[[int],
                         read = told
                         progress(read)
                     case Logged():
-                        log.log(told.level, "%s", told.text)
+                        logging.getLogger(__name__).log(told.level, "%s", told.text)
                     case Findings():
                         return told
                     case Bug():
@@ -90,7 +106,7 @@ def analyse_apart(snapshot: Snapshot, folder: Path, *, progress: Callable[[int],
                     case _:
                         raise told
         except (EOFError, ConnectionError) as error:
-            raise ReadingFailed(f"The process that reads the results {_ended(process)}.") from error
+            raise ReaderKilled(f"The process that reads the results {_ended(process)}.") from error
 
 
 @contextmanager

@@ -98,7 +98,32 @@ def test_what_a_service_manager_tells_all_processes_does_not_end_it(
     assert analyse_apart(look(results), tmp_path / "summary", progress=progress).files
 
 
-def test_a_process_that_is_killed_costs_the_summary_and_not_the_results(
+KILLED_AT_FIRST = """
+import os, sys
+from pathlib import Path
+from consumer.apart_main import main
+mark = Path(__file__).with_name("killed before")
+if mark.exists():
+    sys.exit(main())
+mark.touch()
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_process_that_is_killed_is_started_once_more(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "killed_at_first.py").write_text(KILLED_AT_FIRST)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(apart, "MODULE", "killed_at_first")
+
+    outside = analyse_apart(look(results), tmp_path / "outside", progress=lambda _read: None)
+
+    assert (tmp_path / "killed before").exists()
+    assert outside.files == analyse(look(results), tmp_path / "inside").files
+
+
+def test_a_process_that_is_killed_again_costs_the_summary_and_not_the_results(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "short_of_memory.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
@@ -116,7 +141,8 @@ def test_a_process_that_is_killed_costs_the_summary_and_not_the_results(
         assert archive.namelist() == ["a.vec", "b.sca", "MANIFEST.sha256"]
     assert done.key is None
     assert NO_SUMMARY in done.notes
-    assert [(line["event"], line["delivery_id"]) for line in lines] == [("summary.bug", "17")]
+    told = ["results.read_again", "summary.bug"]
+    assert [(line["event"], line["delivery_id"]) for line in lines] == [(event, "17") for event in told]
 
 
 def test_a_bug_there_is_told_here(results: Path, tmp_path: Path) -> None:
