@@ -179,7 +179,7 @@ def test_settings_are_read_from_the_env_file(tmp_path: Path) -> None:
     done = in_a_process("--env-file", str(file), "spool", "list")
 
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: SIMCOURIER_CONCURRENCY: ")
+    assert done.stderr.startswith("Error: SIMCOURIER_CONCURRENCY should be ")
 
 
 def test_a_command_whose_packages_are_missing_says_how_to_install_them() -> None:
