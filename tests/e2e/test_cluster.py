@@ -115,7 +115,7 @@ def test_the_leader_of_the_work_queue_is_killed_under_load_and_nothing_is_lost_a
             published.append(str(answer.event_id))
         killer.join()
         one.simcourier("spool", "flush")
-        wait_until(lambda: len(delivered(mailbox)) >= len(published), "a mail for each", 180, 0.5)
+        wait_until(lambda: len(delivered(mailbox)) >= len(published), "a mail for each", 600, 0.5)
         one.wait_until_quiet()
         wanted = files_below(results)
         links = [link for mails in delivered(mailbox).values() for link in map(link_in, mails)]
