@@ -146,8 +146,8 @@ def blocks(stream: BinaryIO, size: int) -> Iterator[Block]:
 
 def _way(size: int) -> Scan:
     """How the next ``size`` bytes are taken apart."""
-    _Plainly.size += size
-    if not loaded() and (_Plainly.size < WORTH_LOADING or (_Plainly.size < WORTH_COMPILING and not kept())):
+    _Given.size += size
+    if not loaded() and (_Given.size < WORTH_LOADING or (_Given.size < WORTH_COMPILING and not kept())):
         return _scan_piece
     try:
         loops()
@@ -158,8 +158,8 @@ def _way(size: int) -> Scan:
     return scan_piece
 
 
-class _Plainly:
-    """What this process has taken apart in plain Python, in bytes."""
+class _Given:
+    """What this process has been given to take apart, in bytes, by either way."""
 
     size = 0
 
